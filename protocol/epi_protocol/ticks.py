@@ -6,7 +6,10 @@ keeps its long counters as eight little-endian bytes inside the message that car
 
 
 def add_into(buf, at, width, amount):
-    """Add `amount` (0 <= amount < 2**29) to the little-endian counter `buf[at:at+width]`, modulo 256**width, allocating nothing."""
+    """Add `amount` (0 <= amount < 2**29) to the little-endian counter `buf[at:at+width]`, modulo 256**width.
+
+    Allocates nothing.
+    """
     end = at + width
     while amount and at < end:
         amount += buf[at]
