@@ -1,0 +1,183 @@
+"""Readings and spans on the host's clock, each with the bound of its place in time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from epi_protocol import messages
+
+from ..clocks import ClockMap
+from ..errors import RunFileError
+from .run import BoardRecord, NodeRecord
+
+_UNREADABLE = messages.flag("MEASURE_INVALID") | messages.flag("ABSENT")
+_NO_ENERGY = messages.flag("ABSENT") | messages.flag("REINIT")
+
+
+@dataclass(frozen=True, slots=True)
+class MeterTrack:
+    """One channel of one board over a run, all arrays of shape (n,).
+
+    `host_ns` int64, `bound_ns` float64: when P was read. `p_w`, `u_v`, `i_a`: NaN where the reading was invalid. `energy_j`:
+    net forward energy since boot as the registers counted it, in steps of `quantum_j`; NaN where it cannot be trusted.
+    `segment`: number of the boot, energy differences across boots mean nothing. `lost`: frames missing just before.
+    """
+
+    board_id: str
+    channel: int
+    name: str
+    simulated: bool
+    quantum_j: float
+    sample_hz: float
+    host_ns: np.ndarray
+    bound_ns: np.ndarray
+    p_w: np.ndarray
+    u_v: np.ndarray
+    i_a: np.ndarray
+    energy_j: np.ndarray
+    segment: np.ndarray
+    lost: np.ndarray
+    flags: np.ndarray
+    unknown: np.ndarray
+    dropped: int
+
+    def __len__(self) -> int:
+        return len(self.host_ns)
+
+
+def meter_track(board: BoardRecord, channel: int) -> MeterTrack:
+    """Put one channel of a board on the host's clock.
+
+    Raises RunFileError where the board has no such channel, no samples, or no time exchange to place them by.
+    """
+    described = board.description.get("channels", [])
+    if not 0 <= channel < len(described):
+        raise RunFileError(f"meter {board.board_id} has channels 0 to {len(described) - 1}, not {channel}; see --channel")
+    heads, blocks = board.samples()
+    maps = {boot: fitted for boot, estimator in board.clocks.items() if (fitted := estimator.fit()) is not None}
+    placed = np.array([bytes(boot) in maps for boot in heads["boot_id"]], dtype=bool)
+    if not placed.any():
+        raise RunFileError(f"meter {board.board_id} has no samples that a time exchange could place on the timeline")
+    heads, blocks, scales = heads[placed], blocks[placed][:, channel], described[channel]
+    segment = _segments(heads)
+    board_ns = (heads["board_us"].astype(np.int64) + blocks["dt_us"]) * 1000
+    host_ns, bound_ns = _place_by_boot(board_ns, heads["boot_id"], maps)
+    return MeterTrack(
+        board_id=board.board_id,
+        channel=channel,
+        name=str(scales.get("name", channel)),
+        simulated=board.simulated,
+        quantum_j=float(scales["energy_j_per_tick"]),
+        sample_hz=float(board.description.get("sample_hz", 0)),
+        host_ns=host_ns,
+        bound_ns=bound_ns,
+        p_w=_extended(blocks, "p") * scales["p_w"],
+        u_v=_extended(blocks, "u") * scales["u_v"],
+        i_a=_extended(blocks, "i") * scales["i_a"],
+        energy_j=_energy_j(blocks, float(scales["energy_j_per_tick"])),
+        segment=segment,
+        lost=_lost(heads["seq"], segment),
+        flags=blocks["flags"],
+        unknown=blocks["unknown"],
+        dropped=int(heads["dropped"].max()),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class SpanTable:
+    """The spans of a run on the host's clock: columns as in events.COLUMNS, shape (n,), times replaced by host time.
+
+    `bound_ns` is the worst bound of the node's clock over the run.
+    """
+
+    columns: dict[str, np.ndarray]
+    bound_ns: float
+    dropped: int
+
+    def of_kind(self, kind: int) -> dict[str, np.ndarray]:
+        """Columns of the spans of one kind."""
+        return self.where(self.columns["kind"] == kind)
+
+    def where(self, keep: np.ndarray) -> dict[str, np.ndarray]:
+        """Columns of the spans for which `keep` (bool, shape (n,)) is true."""
+        return {name: column[keep] for name, column in self.columns.items()}
+
+
+def span_table(node: NodeRecord) -> SpanTable:
+    """Put a node's spans on the host's clock; RunFileError where no time exchange says how."""
+    session = str(node.hello.get("session", ""))
+    estimator = node.clocks.get(session) or next(iter(node.clocks.values()), None)
+    fitted = estimator.fit() if estimator is not None else None
+    if fitted is None:
+        raise RunFileError(f"node {node.node} answered no time exchange: its spans cannot be placed on the timeline")
+    columns = node.spans()
+    for name in ("begin_ns", "end_ns"):
+        columns[name], _bound = place(columns[name], fitted)
+    return SpanTable(columns, fitted.worst_bound_ns, node.dropped)
+
+
+def place(peer_ns: np.ndarray, clock: ClockMap) -> tuple[np.ndarray, np.ndarray]:
+    """Return (host_ns int64, bound_ns float64) of peer instants of shape (n,), by the map's knots.
+
+    Same rule as ClockMap.to_host_ns, for many instants at once.
+    """
+    knots = clock.knots
+    at_ns = np.array([knot.peer_ns for knot in knots], dtype=np.int64)
+    shift = np.array([knot.host_ns - knot.peer_ns for knot in knots], dtype=np.float64)
+    bounds = np.array([knot.bound_ns for knot in knots])
+    base = at_ns[0]
+    x, knot_x = (peer_ns - base).astype(np.float64), (at_ns - base).astype(np.float64)
+    offset = np.interp(x, knot_x, shift - shift[0])
+    bound = np.maximum(np.interp(x, knot_x, bounds), _step_bound(x, knot_x, bounds))
+    for outside, knot in ((x < knot_x[0], knots[0]), (x > knot_x[-1], knots[-1])):
+        away = x[outside] - float(knot.peer_ns - base)
+        offset[outside] = (knot.host_ns - knot.peer_ns - shift[0]) + away * (knot.rate - 1)
+        bound[outside] = [clock.to_host_ns(int(instant))[1] for instant in peer_ns[outside]]
+    return peer_ns + np.int64(round(shift[0])) + np.round(offset).astype(np.int64), bound
+
+
+def _step_bound(x: np.ndarray, knot_x: np.ndarray, bounds: np.ndarray) -> np.ndarray:
+    """The larger bound of the two knots around each instant."""
+    after = np.clip(np.searchsorted(knot_x, x, side="right"), 0, len(knot_x) - 1)
+    before = np.clip(after - 1, 0, len(knot_x) - 1)
+    return np.maximum(bounds[before], bounds[after])
+
+
+def _segments(heads: np.ndarray) -> np.ndarray:
+    changed = np.zeros(len(heads), dtype=np.int64)
+    changed[1:] = heads["boot_id"][1:] != heads["boot_id"][:-1]
+    return np.cumsum(changed)
+
+
+def _lost(seq: np.ndarray, segment: np.ndarray) -> np.ndarray:
+    lost = np.zeros(len(seq), dtype=np.int64)
+    lost[1:] = np.where(segment[1:] == segment[:-1], np.diff(seq.astype(np.int64)) - 1, 0)
+    return lost
+
+
+def _place_by_boot(board_ns: np.ndarray, boots: np.ndarray, maps: dict[bytes, ClockMap]) -> tuple[np.ndarray, np.ndarray]:
+    host_ns, bound_ns = np.zeros(len(board_ns), dtype=np.int64), np.zeros(len(board_ns))
+    ids = np.array([bytes(boot) for boot in boots], dtype=object)
+    for boot, fitted in maps.items():
+        mine = ids == boot
+        if mine.any():
+            host_ns[mine], bound_ns[mine] = place(board_ns[mine], fitted)
+    return host_ns, bound_ns
+
+
+def _extended(blocks: np.ndarray, name: str) -> np.ndarray:
+    value = messages.extended(blocks[name].astype(np.float64), blocks[f"{name}_lsb"].astype(np.float64))
+    return np.where(blocks["flags"] & _UNREADABLE, np.nan, value)
+
+
+def _energy_j(blocks: np.ndarray, quantum_j: float) -> np.ndarray:
+    ticks = blocks["forward"].astype(np.int64) - blocks["reverse"].astype(np.int64)
+    return np.where(blocks["flags"] & messages.flag("ABSENT"), np.nan, ticks * quantum_j)
+
+
+def energy_faults(track: MeterTrack) -> np.ndarray:
+    """Which samples say that energy was lost before them: shape (n,), bool."""
+    lost = (track.flags & _NO_ENERGY) != 0
+    lost[1:] |= np.diff(track.unknown.astype(np.int64)) % 65536 > 0
+    return lost

@@ -1,0 +1,155 @@
+"""The command `epid`. Each subcommand imports its side only when it runs: `epid status` on a Pi loads no numpy."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+from epi_protocol import events
+
+from . import __version__
+from .errors import EpidError
+
+DEFAULT_ENDPOINT = f"tcp://127.0.0.1:{events.DEFAULT_PORT}"
+
+
+class _Commands(click.Group):
+    """A group whose commands end with one sentence and an exit code where the failure is an expected one."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except EpidError as error:
+            click.echo(f"epid: {error}", err=True)
+            ctx.exit(error.exit_code)
+        except KeyboardInterrupt:
+            ctx.exit(130)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="epid")
+def main() -> None:
+    """Joules at the wall socket, per token and per layer: record, look, report.
+
+    \b
+    Example:
+      epid serve --port /dev/ttyACM0 --channel pi0=0 --channel pi1=1
+      epid status
+      epid report runs/*.mcap --html report.html
+    """
+
+
+@main.command()
+@click.option(
+    "--port",
+    "ports",
+    multiple=True,
+    metavar="PATH",
+    help="Serial port of a meter; without --port and --tcp all USB ports are watched.",
+)
+@click.option("--tcp", "addresses", multiple=True, metavar="HOST:PORT", help="TCP address of a meter.")
+@click.option("--listen", default=DEFAULT_ENDPOINT, show_default=True, metavar="ENDPOINT", help="Where nodes connect.")
+@click.option(
+    "--runs", "folder", default="runs", show_default=True, type=click.Path(path_type=Path), help="Folder for run files."
+)
+@click.option(
+    "--channel",
+    "channels",
+    multiple=True,
+    metavar="NODE=CHANNEL",
+    help="Which meter channel (0 to 3, or BOARD:CHANNEL) feeds a node.",
+)
+@click.option("--wait", is_flag=True, help="Wait for a named meter that is not there yet instead of giving up.")
+@click.option("--announce/--no-announce", default=True, show_default=True, help="Announce the daemon by zeroconf.")
+def serve(
+    ports: tuple[str, ...],
+    addresses: tuple[str, ...],
+    listen: str,
+    folder: Path,
+    channels: tuple[str, ...],
+    wait: bool,
+    announce: bool,
+) -> None:
+    """Take the meters' frames and the nodes' events, and write each run to one file.
+
+    \b
+    Example:
+      epid serve --port /dev/ttyACM0 --channel pi0=0
+    """
+    from .daemon.link import Address, parse_tcp
+    from .daemon.service import Service, Settings
+
+    meters = tuple(Address(path=port) for port in ports) + tuple(parse_tcp(text) for text in addresses)
+    settings = Settings(meters, listen, folder, dict(_channel(text) for text in channels), announce, wait)
+
+    def say(text: str) -> None:
+        click.echo(f"{time.strftime('%H:%M:%S')} {text}", err=True)
+
+    async def run() -> None:
+        service = Service(settings, say)
+        await service.run(lambda: say(f"listening for nodes on {service.hub.endpoint}, run files go to {folder}"))
+
+    asyncio.run(run())
+
+
+@main.command()
+@click.option(
+    "--daemon", "endpoint", default=DEFAULT_ENDPOINT, show_default=True, metavar="ENDPOINT", help="Address of the daemon."
+)
+@click.option("--watch", is_flag=True, help="Show it again every second until Ctrl-C.")
+@click.option("--timeout", "timeout_s", default=2.0, show_default=True, help="Seconds to wait for an answer.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def status(endpoint: str, watch: bool, timeout_s: float, as_json: bool) -> None:
+    """Show what the daemon sees: meters, nodes, runs.
+
+    \b
+    Example:
+      epid status --watch
+    """
+    from .daemon.client import ask_status
+    from .status_text import status_text
+
+    while True:
+        seen = ask_status(endpoint, int(timeout_s * 1000))
+        if watch and not as_json and sys.stdout.isatty():
+            click.clear()
+        click.echo(json.dumps(seen) if as_json else status_text(seen))
+        if not watch:
+            return
+        time.sleep(1)
+
+
+@main.command()
+@click.argument("folder", default="runs", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per run.")
+def runs(folder: Path, as_json: bool) -> None:
+    """List the run files in a folder.
+
+    \b
+    Example:
+      epid runs runs/
+    """
+    from .record.listing import list_runs
+
+    found = list_runs(folder)
+    if as_json:
+        for run in found:
+            click.echo(json.dumps(run))
+        return
+    for run in found:
+        click.echo(f"{run['utc']:<26} {run['label'] or '-':<20} {run['node']:<12} {run['status']:<10} {run['path']}")
+    if not found:
+        click.echo(f"no run files in {folder}")
+
+
+def _channel(text: str) -> tuple[str, str]:
+    node, equals, channel = text.partition("=")
+    index = channel.rpartition(":")[2]
+    if not node or not equals or not index.isdigit():
+        raise click.BadParameter(f"{text!r}; write NODE=CHANNEL, for example pi0=0", param_hint="--channel")
+    return node, channel

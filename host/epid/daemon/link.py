@@ -1,0 +1,133 @@
+"""The way bytes take to a meter: a serial port or a TCP address, opened, read without blocking, written at once."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+
+import serial
+from serial.tools import list_ports
+
+from ..errors import LinkError
+
+BOARD_VENDOR_ID = 0x2E8A
+"""USB vendor id of Raspberry Pi: what a MicroPython on an RP2040 or RP2350 shows."""
+
+_READ_BYTES = 65536
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a meter is: a serial device's path, or host and TCP port."""
+
+    path: str = ""
+    host: str = ""
+    port: int = 0
+
+    def __str__(self) -> str:
+        return self.path or f"tcp://{self.host}:{self.port}"
+
+
+def parse_tcp(text: str) -> Address:
+    """Return the address in `host:port` or `tcp://host:port`; LinkError says what is wrong with it."""
+    host, _, port = text.removeprefix("tcp://").rpartition(":")
+    if not host or not port.isdigit() or not 0 < int(port) < 65536:
+        raise LinkError(f"{text!r} is no TCP address; write host:port, for example 127.0.0.1:5791")
+    return Address(host=host.strip("[]"), port=int(port))
+
+
+def find_boards() -> list[Address]:
+    """Return the serial ports that look like a meter board by their USB vendor id."""
+    return [Address(path=port.device) for port in list_ports.comports() if port.vid == BOARD_VENDOR_ID]
+
+
+class Link:
+    """An open way to a meter. `fileno` becomes readable when bytes wait; every failure is a LinkError with one sentence."""
+
+    def __init__(self, address: Address) -> None:
+        self.address = address
+        self._serial: serial.Serial | None = None
+        self._socket: socket.socket | None = None
+        if address.path:
+            self._serial = _open_serial(address.path)
+        else:
+            self._socket = _open_tcp(address)
+
+    def fileno(self) -> int:
+        """File descriptor to wait on."""
+        opened = self._serial or self._socket
+        assert opened is not None
+        return int(opened.fileno())
+
+    def read(self) -> bytes:
+        """Return what has come since the last call; LinkError where the other end is gone."""
+        try:
+            data = self._serial.read(_READ_BYTES) if self._serial else self._recv()
+        except (OSError, serial.SerialException) as error:
+            raise LinkError(f"the meter on {self.address} is gone: {error}") from error
+        if not data:
+            raise LinkError(f"the meter on {self.address} is gone: the line was closed")
+        return bytes(data)
+
+    def write(self, data: bytes) -> None:
+        """Send a command; commands are far shorter than any buffer on the way."""
+        try:
+            if self._serial:
+                self._serial.write(data)
+            elif self._socket:
+                self._socket.sendall(data)
+        except (OSError, serial.SerialException) as error:
+            raise LinkError(f"cannot write to the meter on {self.address}: {error}") from error
+
+    def close(self) -> None:
+        """Close; safe to call twice."""
+        for opened in (self._serial, self._socket):
+            if opened is not None:
+                opened.close()
+
+    def _recv(self) -> bytes:
+        assert self._socket is not None
+        return self._socket.recv(_READ_BYTES)
+
+
+async def readable(link: Link) -> None:
+    """Wait until bytes (or the end of the line) can be read."""
+    loop = asyncio.get_running_loop()
+    ready: asyncio.Future[None] = loop.create_future()
+    descriptor = link.fileno()
+
+    def wake() -> None:
+        if not ready.done():
+            ready.set_result(None)
+
+    loop.add_reader(descriptor, wake)
+    try:
+        await ready
+    finally:
+        loop.remove_reader(descriptor)
+
+
+def _open_serial(path: str) -> serial.Serial:
+    if not Path(path).exists():
+        raise LinkError(f"there is no serial port {path}; plug the meter in, or name another port")
+    try:
+        return serial.Serial(path, baudrate=115200, timeout=0, write_timeout=1, exclusive=True)
+    except (OSError, serial.SerialException) as error:
+        reason = str(error)
+        if "lock" in reason.lower() or "Resource temporarily unavailable" in reason:
+            raise LinkError(f"serial port {path} is in use by another program; stop that program first") from error
+        if "Permission denied" in reason:
+            raise LinkError(f"no permission to open {path}; add your user to the group dialout and log in again") from error
+        raise LinkError(f"cannot open {path} as a serial port: {reason}") from error
+
+
+def _open_tcp(address: Address) -> socket.socket:
+    try:
+        connection = socket.create_connection((address.host, address.port), timeout=3)
+    except OSError as error:
+        raise LinkError(f"no meter answers at {address}: {error.strerror or error}") from error
+    connection.setblocking(False)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return connection

@@ -1,0 +1,197 @@
+"""Writes what the daemon hears into the open run files: every board into every run, a node's spans into its own."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from epi_protocol import PROTOCOL_VERSION, events
+
+from .. import __version__
+from ..errors import RunFileError, UsageError
+from ..record.topics import NOTE_TOPIC, node_topic
+from ..record.writer import RunWriter
+
+PREROLL_NS = 40_000_000_000
+"""How far back a new run file reaches for clock exchanges, so that its first samples already stand on a fitted clock."""
+
+SAMPLE_PREROLL_NS = 3_000_000_000
+_DISK_RESERVE_BYTES = 64 << 20
+
+
+@dataclass
+class OpenRun:
+    """A run being recorded."""
+
+    run: str
+    label: str
+    node: str
+    writer: RunWriter
+    next_seq: int = 0
+    spans: int = 0
+    dropped: int = 0
+    end_body: dict[str, Any] | None = None
+    close_at_ns: int = 0
+    unacked: list[int] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """A run file that was closed, and why (`status`: complete, aborted, or a sentence)."""
+
+    run: OpenRun
+    status: str
+
+
+class Recorder:
+    """Open runs, and the last moments before any of them for the next one to start with."""
+
+    def __init__(self, folder: Path, channels: Mapping[str, str]) -> None:
+        self.folder = folder
+        self.channels = dict(channels)
+        self.runs: dict[str, OpenRun] = {}
+        self.failed: list[Closed] = []
+        self._hellos: dict[str, tuple[int, dict[str, Any]]] = {}
+        self._preroll: deque[tuple[str, int, dict[str, Any]]] = deque()
+
+    def open(self, node: str, body: Mapping[str, Any], host_ns: int) -> OpenRun:
+        """Start the run that a node's `run_begin` asks for, or go on with it where it is still open."""
+        run, label = str(body.get("run", "")), str(body.get("label", ""))
+        if not re.fullmatch(r"[0-9a-f]{8,32}", run):
+            raise UsageError(f"run id {run!r} is not 8 to 32 hex digits")
+        if run in self.runs and self.runs[run].node == node:
+            return self.runs[run]
+        self._check_disk()
+        opened = OpenRun(run, label, node, self._start_file(run, label, node, host_ns))
+        opened.next_seq = int(body.get("next_seq", 0))
+        self.runs[run] = opened
+        self._write_preroll(opened, host_ns)
+        self._write(opened, node_topic(node, "run"), host_ns, {"kind": "run_begin", "body": dict(body)})
+        return opened
+
+    def spans(self, node: str, batch: events.SpanBatch, host_ns: int) -> OpenRun:
+        """Record a batch once; a batch that was recorded before is only acknowledged again."""
+        opened = self.runs.get(batch.run)
+        if opened is None or opened.node != node:
+            raise UsageError(f"spans for run {batch.run!r}, which is not open")
+        if batch.seq >= opened.next_seq:
+            if batch.seq > opened.next_seq:
+                self.note(1, f"run {batch.run}: batches {opened.next_seq} to {batch.seq - 1} never came", host_ns)
+            opened.next_seq = batch.seq + 1
+            opened.spans += batch.count
+            opened.dropped = max(opened.dropped, batch.dropped)
+            self._write(opened, node_topic(node, "spans"), host_ns, {"body": batch.to_map()})
+        opened.unacked.append(batch.seq)
+        return opened
+
+    def board(self, topic: str, host_ns: int, body: dict[str, Any], *, hello: bool = False) -> None:
+        """Record one message of a board in every open run, and keep it for runs that start soon."""
+        if hello:
+            self._hellos[topic] = (host_ns, body)
+        self._everywhere(topic, host_ns, body)
+        self._preroll.append((topic, host_ns, body))
+        while self._preroll and host_ns - self._preroll[0][1] > PREROLL_NS:
+            self._preroll.popleft()
+
+    def node(self, node: str, kind: str, host_ns: int, body: dict[str, Any]) -> None:
+        """Record a hello or a clock exchange of a node in the runs of that node."""
+        topic = node_topic(node, kind)
+        for opened in [run for run in self.runs.values() if run.node == node]:
+            self._write(opened, topic, host_ns, body)
+
+    def note(self, level: int, text: str, host_ns: int) -> None:
+        """Record in every open run what the daemon itself saw."""
+        self._everywhere(NOTE_TOPIC, host_ns, {"level": level, "text": text})
+
+    def end(self, opened: OpenRun, body: Mapping[str, Any], host_ns: int, postroll_ns: int) -> None:
+        """Take a node's `run_end`; the file stays open for `postroll_ns` so that the meter's last words reach it."""
+        self._write(opened, node_topic(opened.node, "run"), host_ns, {"kind": "run_end", "body": dict(body)})
+        opened.end_body = dict(body)
+        opened.close_at_ns = host_ns + postroll_ns
+
+    def due(self, host_ns: int) -> list[Closed]:
+        """Flush every run, close those whose postroll is over, and return them."""
+        closed = []
+        for opened in list(self.runs.values()):
+            self._guard(opened, partial(opened.writer.flush, host_ns))
+            if opened.run in self.runs and opened.end_body is not None and host_ns >= opened.close_at_ns:
+                closed.append(self.close(opened, str(opened.end_body.get("status", "complete"))))
+        return closed
+
+    def close(self, opened: OpenRun, status: str) -> Closed:
+        """Close a run's file now."""
+        self.runs.pop(opened.run, None)
+        end = {"status": status, "spans": str(opened.spans), "dropped": str(opened.dropped)}
+        opened.writer.close(end)
+        return Closed(opened, status)
+
+    def take_acks(self, opened: OpenRun) -> list[int]:
+        """Return and forget the batches that are on disk since the last call; call after a flush."""
+        seqs, opened.unacked = opened.unacked, []
+        return seqs
+
+    def _start_file(self, run: str, label: str, node: str, host_ns: int) -> RunWriter:
+        utc = datetime.now(UTC)  # for people: names and headings only
+        name = "-".join([utc.strftime("%Y%m%dT%H%M%SZ"), _slug(label) or _slug(node) or "run", run[:8]])
+        path = self.folder / f"{name}.mcap"
+        part = 1
+        while path.exists():
+            part += 1
+            path = self.folder / f"{name}.part{part}.mcap"
+        metadata = {
+            "run": run,
+            "label": label,
+            "node": node,
+            "channel": self.channels.get(node, ""),
+            "utc": utc.isoformat(timespec="seconds"),
+            "host_ns": str(host_ns),
+            "host": platform.node(),
+            "epid": __version__,
+            "protocol": str(PROTOCOL_VERSION),
+        }
+        return RunWriter(path, metadata, f"epid {__version__}")
+
+    def _write_preroll(self, opened: OpenRun, host_ns: int) -> None:
+        for topic, (then_ns, body) in self._hellos.items():
+            self._write(opened, topic, then_ns, body)
+        for topic, then_ns, body in self._preroll:
+            if topic in self._hellos or (topic.endswith("/sample") and host_ns - then_ns > SAMPLE_PREROLL_NS):
+                continue
+            self._write(opened, topic, then_ns, body)
+
+    def _everywhere(self, topic: str, host_ns: int, body: dict[str, Any]) -> None:
+        for opened in list(self.runs.values()):
+            self._write(opened, topic, host_ns, body)
+
+    def _write(self, opened: OpenRun, topic: str, host_ns: int, body: dict[str, Any]) -> None:
+        self._guard(opened, partial(opened.writer.write, topic, host_ns, {"host_ns": host_ns, **body}))
+
+    def _guard(self, opened: OpenRun, action: Callable[[], None]) -> None:
+        """Do a write; where it fails, give this run up: its file stays readable up to the last flush, the others go on."""
+        try:
+            action()
+        except RunFileError as error:
+            if self.runs.pop(opened.run, None) is not None:
+                opened.writer.abandon()
+                self.failed.append(Closed(opened, str(error)))
+
+    def _check_disk(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        free = os.statvfs(self.folder)
+        free_bytes = free.f_bavail * free.f_frsize
+        if free_bytes < _DISK_RESERVE_BYTES:
+            raise RunFileError(
+                f"only {free_bytes >> 20} MiB are free in {self.folder}; a run needs {_DISK_RESERVE_BYTES >> 20} MiB to start"
+            )
+
+
+def _slug(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9._]+", "-", text).strip("-.")[:40]

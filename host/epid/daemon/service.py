@@ -1,0 +1,215 @@
+"""`epid serve`: one task group that keeps the meters connected, answers the nodes, and closes runs in time."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..clocks import host_now_ns
+from ..errors import EpidError, LinkError
+from ..record.topics import board_topic
+from .announce import Announcement
+from .board import BoardEvent, BoardSession, ClockExchange, Hello, Log, Sample
+from .hub import Hub
+from .link import Address, Link, find_boards, readable
+from .recorder import Recorder
+from .status import board_status, daemon_status
+
+RECONNECT_S = 0.5
+HELLO_TIMEOUT_S = 6.0
+_TICK_S = 0.02
+_FLUSH_EVERY_TICKS = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What `epid serve` was told. No `addresses` means: look for boards on the serial ports."""
+
+    addresses: tuple[Address, ...]
+    endpoint: str
+    folder: Path
+    channels: Mapping[str, str]
+    announce: bool
+    wait: bool
+
+
+Say = Callable[[str], None]
+
+
+class Service:
+    """The running daemon; `say` prints one line for a person."""
+
+    def __init__(self, settings: Settings, say: Say) -> None:
+        self.settings = settings
+        self.say = say
+        self.recorder = Recorder(settings.folder, settings.channels)
+        self.hub = Hub(self.recorder, settings.endpoint, self.status)
+        self.boards: dict[str, BoardSession] = {}
+        self.links: dict[str, str] = {}
+        self._started_ns = host_now_ns()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def run(self, ready: Callable[[], None]) -> None:
+        """Serve until SIGINT or SIGTERM; open runs are closed as aborted on the way out."""
+        stop = asyncio.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        announcement = Announcement(self.hub.endpoint) if self.settings.announce else None
+        try:
+            await self._run_tasks(stop, ready, announcement)
+        finally:
+            await self._shut_down(announcement)
+
+    def status(self) -> dict[str, Any]:
+        """What `epid status --json` prints."""
+        boards = [board_status(address, session, self.links.get(address, "")) for address, session in self.boards.items()]
+        return daemon_status(self.hub, self.recorder, boards, self._started_ns)
+
+    async def _run_tasks(self, stop: asyncio.Event, ready: Callable[[], None], announcement: Announcement | None) -> None:
+        try:
+            async with asyncio.TaskGroup() as group:
+                jobs: list[Coroutine[Any, Any, None]] = [self.hub.serve(), self._tick()]
+                if announcement is not None:
+                    jobs.append(announcement.register(self.say))
+                jobs += [self._keep_connected(address) for address in self.settings.addresses]
+                if not self.settings.addresses:
+                    jobs.append(self._look_for_boards(group))
+                self._tasks = [group.create_task(job) for job in jobs]
+                ready()
+                await stop.wait()
+                self.say("stopping")
+                for task in self._tasks:
+                    task.cancel()
+        except* EpidError as failures:
+            first = failures.exceptions[0]
+        else:
+            return
+        raise first
+
+    async def _shut_down(self, announcement: Announcement | None) -> None:
+        for run in list(self.recorder.runs.values()):
+            await self.hub.tell_closed(self.recorder.close(run, "aborted: epid was stopped"))
+        if announcement is not None:
+            await announcement.close()
+        self.hub.close()
+
+    async def _tick(self) -> None:
+        ticks = 0
+        while True:
+            await asyncio.sleep(_TICK_S)
+            ticks += 1
+            await self.hub.ping()
+            if ticks % _FLUSH_EVERY_TICKS == 0:
+                await self._flush()
+
+    async def _flush(self) -> None:
+        closed = self.recorder.due(host_now_ns())
+        await self.hub.acknowledge()
+        for done in closed:
+            self.say(f"run {done.run.run[:8]} {done.status}: {done.run.writer.path}")
+            await self.hub.tell_closed(done)
+        failed, self.recorder.failed = self.recorder.failed, []
+        for lost in failed:
+            self.say(f"run {lost.run.run[:8]} was given up: {lost.status}")
+            await self.hub.tell_failed(lost)
+
+    async def _look_for_boards(self, group: asyncio.TaskGroup) -> None:
+        """Open every board that shows up on a USB port; one that leaves is looked for again under any name."""
+        said = False
+        while True:
+            for address in find_boards():
+                if str(address) not in self.boards:
+                    self.boards[str(address)] = BoardSession()
+                    self._tasks.append(group.create_task(self._follow_once(address)))
+            if not self.boards and not said:
+                self.say("no meter found yet; plug one in, or name its port with --port or --tcp")
+                said = True
+            await asyncio.sleep(RECONNECT_S)
+
+    async def _follow_once(self, address: Address) -> None:
+        await self._guarded(lambda: self._follow(address, BoardSession()), address)
+        await asyncio.sleep(RECONNECT_S)
+        self.boards.pop(str(address), None)
+
+    async def _keep_connected(self, address: Address) -> None:
+        """Stay on one address for ever. Until its first HELLO a failure ends the daemon, unless it was told to wait."""
+        session = BoardSession()
+        while True:
+            if session.known or self.settings.wait:
+                await self._guarded(lambda: self._follow(address, session), address)
+            else:
+                await self._follow(address, session)
+            session.decoder = type(session.decoder)()
+            await asyncio.sleep(RECONNECT_S)
+
+    async def _guarded(self, action: Callable[[], Awaitable[None]], address: Address) -> None:
+        try:
+            await action()
+        except LinkError as error:
+            if self.links.get(str(address)) != str(error):
+                self.say(str(error))
+                self.recorder.note(1, str(error), host_now_ns())
+            self.links[str(address)] = str(error)
+
+    async def _follow(self, address: Address, session: BoardSession) -> None:
+        """Open a link and take what comes until it breaks."""
+        link = Link(address)
+        self.boards[str(address)] = session
+        self.links[str(address)] = "waiting for HELLO"
+        opened_ns = host_now_ns()
+        try:
+            while True:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(readable(link), _TICK_S)
+                    data = link.read()
+                    self._take(address, session, data, host_now_ns())
+                self._check_hello(address, session, opened_ns)
+                command = session.command_due(host_now_ns())
+                if command is not None:
+                    link.write(command)
+        finally:
+            link.close()
+
+    def _check_hello(self, address: Address, session: BoardSession, opened_ns: int) -> None:
+        waited_s = (host_now_ns() - opened_ns) / 1e9
+        if session.known or waited_s < HELLO_TIMEOUT_S:
+            return
+        heard = session.decoder.garbage_bytes + session.decoder.frames
+        what = "something that is no epi-meter talks" if heard else "nothing was heard"
+        raise LinkError(
+            f"{what} on {address} for {HELLO_TIMEOUT_S:.0f} s; is this the meter's port, and is its firmware flashed?"
+        )
+
+    def _take(self, address: Address, session: BoardSession, data: bytes, host_ns: int) -> None:
+        for event in session.receive(data, host_ns):
+            self._record(address, session, event, host_ns)
+
+    def _record(self, address: Address, session: BoardSession, event: BoardEvent, host_ns: int) -> None:
+        board = session.board_id
+        if isinstance(event, Sample):
+            self.recorder.board(board_topic(board, "sample"), host_ns, {"payload": event.payload})
+            if event.lost:
+                self.recorder.note(1, f"board {board}: {event.lost} frames lost", host_ns)
+        elif isinstance(event, ClockExchange):
+            body = {name: getattr(event, name) for name in ("boot_id", "nonce", "t1_ns", "t2_us", "t3_us", "t4_ns")}
+            self.recorder.board(board_topic(board, "clock"), host_ns, body)
+        elif isinstance(event, Hello):
+            if event.rebooted:
+                self._greet(address, session)
+                self.recorder.board(board_topic(board, "hello"), host_ns, {"payload": event.payload}, hello=True)
+        elif isinstance(event, Log):
+            if board:
+                self.recorder.board(board_topic(board, "log"), host_ns, {"level": event.level, "text": event.text})
+            if event.level:
+                self.say(f"board {board or address}: {event.text}")
+
+    def _greet(self, address: Address, session: BoardSession) -> None:
+        self.links[str(address)] = "up"
+        seen = session.description
+        simulated = " (simulated)" if seen.get("simulated") else ""
+        self.say(f"meter {session.board_id}{simulated} on {address}: firmware {seen.get('firmware')}, {seen.get('sample_hz')} Hz")

@@ -1,0 +1,45 @@
+"""The daemon's status for a person."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def status_text(seen: dict[str, Any]) -> str:
+    """Return the lines that `epid status` prints."""
+    lines = [f"epid {seen['epid']} on {seen['endpoint']}, up {seen['up_s']:.0f} s, run files in {seen['folder']}"]
+    for board in seen["boards"]:
+        lines += _board(board)
+    if not seen["boards"]:
+        lines.append("no meter connected")
+    for node in seen["nodes"]:
+        channel = "no channel named" if node["channel"] is None else f"channel {node['channel']}"
+        lines.append(f"node {node['node']} ({node['engine'] or '?'}): {channel}, clock {_bound(node['clock_bound_us'])}")
+    for run in seen["runs"]:
+        lines.append(
+            f"run {run['run'][:8]} {run['label']} of {run['node']}: {run['spans']} spans, {run['dropped']} dropped, {run['path']}"
+        )
+    if not seen["runs"]:
+        lines.append("no run open")
+    return "\n".join(lines)
+
+
+def _board(board: dict[str, Any]) -> list[str]:
+    tag = " (simulated)" if board["simulated"] else ""
+    head = f"meter {board['board_id'] or '?'}{tag} on {board['address']}: {board['link']}"
+    counts = (
+        f"  {board['samples']} samples, {board['lost_frames']} lost, {board['damaged_segments']} damaged,"
+        f" clock {_bound(board['clock_bound_us'])}"
+    )
+    return [head, counts, *[_channel(channel, tag) for channel in board["channels"]]]
+
+
+def _channel(channel: dict[str, Any], tag: str) -> str:
+    power = "     -  " if channel["p_w"] is None else f"{channel['p_w']:8.3f}"
+    voltage = "   -  " if channel["u_v"] is None else f"{channel['u_v']:6.1f}"
+    reading = f"{power} W {voltage} V {channel['energy_j']:10.1f} J{tag} {' '.join(channel['flags'])}"
+    return f"  channel {channel['channel']} {channel['name'] or '':<8} {reading}".rstrip()
+
+
+def _bound(bound_us: float | None) -> str:
+    return "not known yet" if bound_us is None else f"±{bound_us:.0f} µs"
