@@ -147,6 +147,41 @@ def runs(folder: Path, as_json: bool) -> None:
         click.echo(f"no run files in {folder}")
 
 
+@main.command()
+@click.argument("paths", nargs=-1, required=True, metavar="RUN...", type=click.Path(path_type=Path))
+@click.option("--html", "page", type=click.Path(path_type=Path, dir_okay=False), help="Write one self-contained page here.")
+@click.option("--channel", type=int, help="Meter channel that feeds the node, where the run does not say it.")
+@click.option("--layers", is_flag=True, help="Print the table of layers too.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of tables.")
+def report(paths: tuple[Path, ...], page: Path | None, channel: int | None, layers: bool, as_json: bool) -> None:
+    """Say what a token cost in each run; the first run is the baseline.
+
+    \b
+    Example:
+      epid report runs/baseline.mcap runs/pruned.mcap --html report.html
+    """
+    from .analysis.summary import summarise_all
+    from .report.document import document
+    from .report.tables import as_text, tables
+
+    summaries = summarise_all(paths, channel)
+    if page is not None:
+        from .report.page import write_page
+
+        write_page(page, summaries)
+    if as_json:
+        click.echo(json.dumps(document(summaries), indent=1))
+        return
+    energy, trust, per_layer = tables(summaries)
+    shown = [energy, trust, *([per_layer] if layers else [])]
+    click.echo("\n\n".join(as_text(table) for table in shown))
+    for summary in summaries:
+        for warning in summary.warnings:
+            click.echo(f"warning, {summary.run.label}: {warning}", err=True)
+    if page is not None:
+        click.echo(f"\npage: {page}")
+
+
 def _channel(text: str) -> tuple[str, str]:
     node, equals, channel = text.partition("=")
     index = channel.rpartition(":")[2]

@@ -33,7 +33,9 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Energy:
-    """Joules in some windows. `within_j` is a worst case: the registers' step at every edge, and the clock's bound times the power.
+    """Joules in some windows.
+
+    `within_j` is a worst case: a step of the registers at every edge, and the clock's bound times the power.
 
     `joules` is NaN where the meter did not cover the windows, rebooted or lost a reading inside; `fault` then says which.
     """

@@ -179,5 +179,5 @@ def _energy_j(blocks: np.ndarray, quantum_j: float) -> np.ndarray:
 def energy_faults(track: MeterTrack) -> np.ndarray:
     """Which samples say that energy was lost before them: shape (n,), bool."""
     lost = (track.flags & _NO_ENERGY) != 0
-    lost[1:] |= np.diff(track.unknown.astype(np.int64)) % 65536 > 0
+    lost[1:] |= track.unknown[1:] != track.unknown[:-1]
     return lost
