@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+
 from epi_protocol import events
 
 from . import __version__

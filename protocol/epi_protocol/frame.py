@@ -78,7 +78,7 @@ class FrameDecoder:
             start = end + 1
 
     def take_garbage(self):
-        """Return and forget the last bytes that were no frame: often text that the board's interpreter printed."""
+        """Return and forget the last bytes that were no frame, a zero behind each segment: often text the interpreter printed."""
         text = bytes(self._garbage)
         self._garbage = bytearray()
         return text
@@ -113,6 +113,7 @@ class FrameDecoder:
     def _discard(self, piece):
         self.garbage_bytes += len(piece)
         self._garbage.extend(piece)
+        self._garbage.append(0)
         if len(self._garbage) > _MAX_GARBAGE:
             self._garbage = self._garbage[-_MAX_GARBAGE:]
 

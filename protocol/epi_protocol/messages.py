@@ -88,6 +88,11 @@ FLAGS = (
     ("CALIBRATION_ERROR", 6, "SysStatus says CalErr or AdjErr: a checksum does not match"),
     ("STALE", 7, "the 24-bit power has not changed for longer than the chip's refresh period allows"),
     ("SETTLING", 8, "just after the chip's start: readings are not yet settled"),
+    (
+        "ENERGY_LATE",
+        9,
+        "the energy registers were not read in this sweep; what they hold comes later, nothing is lost",
+    ),
 )
 """Bits of a channel's `flags`: (name, bit, meaning)."""
 

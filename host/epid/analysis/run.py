@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from epi_protocol import events, messages
 from epi_protocol.errors import ProtocolError
 

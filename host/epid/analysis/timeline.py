@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+
 from epi_protocol import messages
 
 from ..clocks import ClockMap
@@ -12,6 +13,7 @@ from ..errors import RunFileError
 from .run import BoardRecord, NodeRecord
 
 _UNREADABLE = messages.flag("MEASURE_INVALID") | messages.flag("ABSENT")
+_NOT_COUNTED = messages.flag("ABSENT") | messages.flag("ENERGY_LATE")
 _NO_ENERGY = messages.flag("ABSENT") | messages.flag("REINIT")
 
 
@@ -173,7 +175,7 @@ def _extended(blocks: np.ndarray, name: str) -> np.ndarray:
 
 def _energy_j(blocks: np.ndarray, quantum_j: float) -> np.ndarray:
     ticks = blocks["forward"].astype(np.int64) - blocks["reverse"].astype(np.int64)
-    return np.where(blocks["flags"] & messages.flag("ABSENT"), np.nan, ticks * quantum_j)
+    return np.where(blocks["flags"] & _NOT_COUNTED, np.nan, ticks * quantum_j)
 
 
 def energy_faults(track: MeterTrack) -> np.ndarray:

@@ -6,9 +6,10 @@ import platform
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
-from epi_protocol import PROTOCOL_VERSION, events
 from zeroconf import Error, IPVersion
 from zeroconf.asyncio import AsyncServiceInfo, AsyncZeroconf
+
+from epi_protocol import PROTOCOL_VERSION, events
 
 
 class Announcement:

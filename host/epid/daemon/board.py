@@ -112,10 +112,8 @@ class BoardSession:
             except ProtocolError as error:
                 self.refused += 1
                 events.append(Log(1, f"refused a frame of the board: {error}"))
-        text = _readable(self.decoder.take_garbage())
-        if text:
-            events.append(Log(1, f"between the frames: {text}"))
-        return events
+        texts = [_readable(segment) for segment in self.decoder.take_garbage().split(b"\0")]
+        return events + [Log(1, f"between the frames: {text}") for text in texts if text]
 
     def command_due(self, host_ns: int) -> bytes | None:
         """Return the PING to write now, or None. Call just before writing: `host_ns` becomes the exchange's t1."""

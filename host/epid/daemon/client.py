@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import zmq
+
 from epi_protocol import events
 
 from ..errors import EpidError

@@ -8,6 +8,7 @@ from typing import Any
 
 import zmq
 import zmq.asyncio
+
 from epi_protocol import PROTOCOL_VERSION, events
 from epi_protocol.errors import ProtocolError
 

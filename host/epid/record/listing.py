@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ def _entry(path: Path) -> dict[str, Any] | None:
         try:
             records = iter(StreamReader(stream).records)
             header, metadata = next(records), next(records)
-        except (McapError, StopIteration):
+        except (McapError, StopIteration, struct.error):
             return None
     if not isinstance(header, Header) or header.profile != PROFILE or not isinstance(metadata, Metadata):
         return None

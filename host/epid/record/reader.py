@@ -11,14 +11,22 @@ from typing import Any, BinaryIO
 import msgpack
 import zstandard
 from mcap.exceptions import McapError
-from mcap.records import Channel, Chunk, Footer, Header, Message, Metadata
+from mcap.records import Channel, Chunk, Footer, Header, Message, Metadata, Statistics
 from mcap.stream_reader import StreamReader, breakup_chunk
 
 from ..errors import RunFileError
 from .topics import FORMAT_VERSION, PROFILE
 
 _MAX_RECORD_BYTES = 1 << 28
-_BROKEN = (McapError, struct.error, zstandard.ZstdError, ValueError, msgpack.exceptions.UnpackException)
+_BROKEN = (
+    McapError,
+    struct.error,
+    zstandard.ZstdError,
+    ValueError,
+    msgpack.exceptions.UnpackException,
+    MemoryError,  # a damaged length asks for more bytes than any machine has
+    OverflowError,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +47,7 @@ class RunFile:
     end: dict[str, str] = field(default_factory=dict)
     damage: list[str] = field(default_factory=list)
     complete: bool = False
+    read: int = 0
 
     def messages(self) -> Iterator[RunMessage]:
         """Yield all messages in the order they were written.
@@ -62,6 +71,8 @@ class RunFile:
                 yield from self._chunk(record, topics)
             elif isinstance(record, Metadata):
                 self._take_metadata(record)
+            elif isinstance(record, Statistics):
+                self._expect(record.message_count)
             elif isinstance(record, Footer):
                 self.complete = True
 
@@ -71,7 +82,7 @@ class RunFile:
         except StopIteration:
             return None
         except _BROKEN:
-            self.damage.append(f"{self.path.name} ends in the middle of a record at byte {stream.tell()}: it was cut off")
+            self.damage.append(f"{self.path.name} cannot be read beyond byte {stream.tell()}: it was cut off or damaged there")
             return None
 
     def _chunk(self, chunk: Chunk, topics: dict[int, str]) -> Iterator[RunMessage]:
@@ -86,6 +97,7 @@ class RunFile:
             elif isinstance(record, Message):
                 message = self._message(record, topics)
                 if message is not None:
+                    self.read += 1
                     yield message
 
     def _message(self, record: Message, topics: dict[int, str]) -> RunMessage | None:
@@ -99,6 +111,10 @@ class RunFile:
             self.damage.append(f"{self.path.name}: a message on {topic or 'an unknown topic'} was skipped (not a map)")
             return None
         return RunMessage(topic, record.log_time, body)
+
+    def _expect(self, written: int) -> None:
+        if written != self.read and not self.damage:
+            self.damage.append(f"{self.path.name}: {written - self.read} of {written} messages are missing")
 
     def _take_metadata(self, record: Metadata) -> None:
         if record.name == "run":

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 import plotly.graph_objects as go
-from epi_protocol import events
 from plotly.subplots import make_subplots
+
+from epi_protocol import events
 
 from ..analysis.summary import Summary
 
