@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from epi_protocol.frame import FrameDecoder
 
 from ..clocks import host_now_ns
 from ..errors import EpidError, LinkError
@@ -132,7 +134,10 @@ class Service:
             await asyncio.sleep(RECONNECT_S)
 
     async def _follow_once(self, address: Address) -> None:
-        await self._guarded(lambda: self._follow(address, BoardSession()), address)
+        try:
+            await self._follow(address, BoardSession())
+        except LinkError as error:
+            self._lost(address, error)
         await asyncio.sleep(RECONNECT_S)
         self.boards.pop(str(address), None)
 
@@ -140,27 +145,27 @@ class Service:
         """Stay on one address for ever. Until its first HELLO a failure ends the daemon, unless it was told to wait."""
         session = BoardSession()
         while True:
-            if session.known or self.settings.wait:
-                await self._guarded(lambda: self._follow(address, session), address)
-            else:
+            try:
                 await self._follow(address, session)
-            session.decoder = type(session.decoder)()
+            except LinkError as error:
+                if not session.known and not self.settings.wait:
+                    raise
+                self._lost(address, error)
+            session.decoder = FrameDecoder()
             await asyncio.sleep(RECONNECT_S)
 
-    async def _guarded(self, action: Callable[[], Awaitable[None]], address: Address) -> None:
-        try:
-            await action()
-        except LinkError as error:
-            if self.links.get(str(address)) != str(error):
-                self.say(str(error))
-                self.recorder.note(1, str(error), host_now_ns())
-            self.links[str(address)] = str(error)
+    def _lost(self, address: Address, error: LinkError) -> None:
+        """Say once why a meter cannot be heard; the same reason again is no news."""
+        if self.links.get(str(address)) != str(error):
+            self.say(str(error))
+            self.recorder.note(1, str(error), host_now_ns())
+        self.links[str(address)] = str(error)
 
     async def _follow(self, address: Address, session: BoardSession) -> None:
         """Open a link and take what comes until it breaks."""
         link = Link(address)
         self.boards[str(address)] = session
-        self.links[str(address)] = "waiting for HELLO"
+        self.links[str(address)] = "up" if session.known else "waiting for HELLO"
         opened_ns = host_now_ns()
         try:
             while True:

