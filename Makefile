@@ -11,6 +11,11 @@ ROOMS  := protocol host hooks surgery tools
 export OMP_WAIT_POLICY ?= PASSIVE
 # What llama.cpp is built with: this machine's instructions, the RPC backend, no vision.
 ENGINE_FLAGS := -DGGML_NATIVE=ON -DGGML_RPC=ON -DMTMD_BUILD=OFF -DLLAVA_BUILD=OFF
+ifeq ($(shell uname -m),x86_64)
+# GCC 12 miscompiles llama.cpp's kernels for Intel's AMX: the first prompt then ends the process.
+NO_AMX := -mno-amx-tile -mno-amx-int8 -mno-amx-bf16
+ENGINE_FLAGS += -DCMAKE_C_FLAGS='$(NO_AMX)' -DCMAKE_CXX_FLAGS='$(NO_AMX)'
+endif
 
 .PHONY: help demo test lint clean
 

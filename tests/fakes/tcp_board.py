@@ -77,7 +77,7 @@ class TcpBoard:
     def _sample(self, client: socket.socket) -> None:
         p_w = self.power_w(self._seq * 0.05)
         if self._seq not in self.skip and self.hello:
-            payload = board.sample(self._seq, self._now_us(), [p_w, 5.0, 0, 0], [self._energy_j, self._seq * 0.25, 0, 0])
+            payload = board.sample(self._seq, self._seq * 50_000, [p_w, 5.0, 0, 0], [self._energy_j, self._seq * 0.25, 0, 0])
             client.sendall(frame.encode(payload))
         self._energy_j += p_w * 0.05
         self._seq += 1

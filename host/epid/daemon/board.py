@@ -189,7 +189,10 @@ class BoardSession:
 
 
 def _readable(garbage: bytes) -> str:
-    """Text the board's interpreter printed, if that is what it is; line noise is only counted."""
-    text = garbage.decode("utf-8", "replace").strip()
-    printable = sum(c.isprintable() or c in "\r\n\t" for c in text if c != "\ufffd")
-    return " | ".join(text.split("\n")).replace("\r", "") if text and printable >= 0.9 * len(text) else ""
+    """Text the board's interpreter printed, if that is what it is; line noise and torn frames are only counted."""
+    try:
+        text = garbage.decode().strip()
+    except UnicodeDecodeError:
+        return ""
+    printable = all(c.isprintable() or c in "\r\n\t" for c in text)
+    return " | ".join(text.replace("\r", "").split("\n")) if printable else ""

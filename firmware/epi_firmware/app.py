@@ -1,0 +1,95 @@
+"""The loop: sweep when it is time, answer the host at once, send what waits.
+
+It allocates nothing while chips and line behave; a log sentence does, and is followed by a collection in the pause.
+"""
+
+import gc
+
+from epi_protocol.frame import FRAME_OVERHEAD, encode_into
+from epi_protocol.ticks import Ticks64
+
+from .atm90e26 import Atm90e26
+from .blocks import measurement_block, metering_block, sag_threshold, ticks_per_s, ticks_per_s_x256
+from .channel import Channel
+from .energy import EnergyBooks
+from .link import Link
+from .measurement import MeasurementReader
+from .registers import const
+from .ring import FrameRing
+from .spi_port import SpiPort
+from .sweep import SampleMessage, Sweep
+
+_HELLO_EVERY_S = const(1)
+_WAIT_MS = const(1)
+
+
+class Meter:
+    """Everything the board does, made of `spi`, one `cs` pin per channel, `port` to the host, `clock` and `settings`.
+
+    `clock` is MicroPython's `time` module or anything with its ticks_us, ticks_add, ticks_diff and sleep_us.
+    `hello` is the HELLO payload, `boot_id` four bytes.
+    """
+
+    def __init__(self, spi, cs_pins, port, clock, settings, boot_id, hello):
+        channels = settings["channels"]
+        self._clock = clock
+        self._ticks64 = Ticks64(clock.ticks_us, clock.ticks_diff)
+        message = SampleMessage(boot_id, len(channels))
+        self.ring = FrameRing(settings["ring_frames"], message.length + FRAME_OVERHEAD)
+        self.link = Link(port, self.ring, boot_id, hello, clock, self._ticks64)
+        self.channels = [
+            _make_channel(channel, SpiPort(spi, cs, clock.sleep_us), block, clock, settings, self.link.log)
+            for channel, cs, block in zip(channels, cs_pins, message.blocks)
+        ]
+        self._sweep = Sweep(message, self.channels, self._ticks64)
+        self._period_us = 1_000_000 // settings["sample_hz"]
+        self._sweeps_per_hello = settings["sample_hz"] * _HELLO_EVERY_S
+        self._until_hello = 0
+        self._due = clock.ticks_us()
+
+    def run(self):
+        """Measure until the host asks for the interpreter's prompt."""
+        gc.collect()
+        while not self.link.leave:
+            self.turn()
+
+    def turn(self):
+        """One pass of the loop: a sweep if it is time, else a millisecond of listening."""
+        clock = self._clock
+        late = clock.ticks_diff(clock.ticks_us(), self._due)
+        if late >= 0:
+            self._due = clock.ticks_add(self._due, self._period_us)
+            if late >= self._period_us:
+                self._due = clock.ticks_add(clock.ticks_us(), self._period_us)
+            self.sweep()
+        self.link.receive(_WAIT_MS)
+        self.link.send()
+        if self.link.logged and self.link.idle():
+            self.link.logged = False
+            gc.collect()
+
+    def sweep(self):
+        """Read all chips into the next frame of the ring; between two chips the host's pings are answered."""
+        link, sweep = self.link, self._sweep
+        sweep.begin(self.ring.dropped)
+        for channel in self.channels:
+            channel.read_rest()
+            link.receive(0)
+        self._enqueue(sweep.message)
+        self._until_hello -= 1
+        if self._until_hello < 0:
+            self._until_hello = self._sweeps_per_hello - 1
+            link.say_hello()
+
+    def _enqueue(self, message):
+        self.ring.push(encode_into(message.payload, message.length, self.ring.slot()))
+        message.next()
+
+
+def _make_channel(channel, port, block, clock, settings, log):
+    sample_hz = settings["sample_hz"]
+    chip = Atm90e26(port, metering_block(channel), measurement_block(channel), sag_threshold(channel))
+    load_max = ticks_per_s(channel, channel["load_max_w"])
+    books = EnergyBooks(chip, block, clock, sample_hz, load_max, ticks_per_s_x256(channel))
+    measurement = MeasurementReader(port, block, settings["stale_ms"] * sample_hz // 1000 + 1)
+    return Channel(channel["name"], chip, block, books, measurement, clock, settings["settle_ms"] * 1000, log)

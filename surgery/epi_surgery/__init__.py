@@ -1,0 +1,3 @@
+"""Attention-head surgery on GGUF models: rank, plan, cut, prove."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,40 @@
+"""The command `epi-surgery`."""
+
+import click
+
+from epi_surgery import __version__
+from epi_surgery.commands.cut import cut
+from epi_surgery.commands.export import export
+from epi_surgery.commands.matrix import matrix
+from epi_surgery.commands.plan import plan
+from epi_surgery.commands.probe import probe
+from epi_surgery.commands.show import show
+from epi_surgery.errors import SurgeryError
+
+
+class SurgeryGroup(click.Group):
+    """A command group that turns expected failures into one sentence and exit status 1."""
+
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except SurgeryError as error:
+            raise click.ClickException(str(error)) from error
+        except OSError as error:
+            raise click.ClickException(f"{error.filename or 'the files'}: {(error.strerror or str(error)).lower()}") from error
+
+
+@click.group(cls=SurgeryGroup)
+@click.version_option(__version__)
+def main() -> None:
+    """Cut attention heads out of a GGUF model and prove the cut.
+
+    \b
+    epi-surgery show model.gguf
+    epi-surgery plan model.gguf --fraction 0.33 --layout groups --uniform --out plan.json
+    epi-surgery cut model.gguf plan.json --out cut.gguf
+    """
+
+
+for command in (show, plan, cut, matrix, probe, export):
+    main.add_command(command)

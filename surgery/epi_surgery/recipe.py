@@ -1,0 +1,37 @@
+"""How each tensor of a new GGUF file comes about: its name, type, shape, and bytes produced only when written."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from math import prod
+
+from gguf import GGMLQuantizationType
+
+from epi_surgery.gguf_file import GgufFile
+from epi_surgery.tensor import Tensor, row_bytes
+
+Chunks = Callable[[], Iterator[bytes]]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One tensor to be written. `shape` in ggml's order, row length first; `requantised_from` tells of a change of type."""
+
+    name: str
+    type: GGMLQuantizationType
+    shape: tuple[int, ...]
+    chunks: Chunks
+    requantised_from: GGMLQuantizationType | None = None
+
+    @property
+    def n_elements(self) -> int:
+        return prod(self.shape)
+
+    @property
+    def n_bytes(self) -> int:
+        return self.n_elements // self.shape[0] * row_bytes(self.type, self.shape[0])
+
+
+def verbatim(model: GgufFile, tensor: Tensor, name: str | None = None) -> Recipe:
+    """The tensor byte for byte, under its own name or another."""
+    return Recipe(name or tensor.name, tensor.type, tensor.shape, partial(model.chunks, tensor))

@@ -1,0 +1,1 @@
+"""Tools for a person at the bench: the simulator, and what talks to the meter board."""
