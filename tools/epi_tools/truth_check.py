@@ -50,10 +50,10 @@ def _row(channel: int, report: dict[str, Any], truth: dict[str, Any]) -> Row:
 
 def _true_at(truth: dict[str, Any], channel: int, host_ns: int) -> float:
     """True energy since the simulator's start at an instant inside its record, between two entries of its series."""
-    stamps, energies = truth["series"]["host_ns"], truth["series"]["energy_j"]
+    stamps, energies = truth["series"]["host_ns"], truth["series"]["energy_j"][channel]
     after = bisect_right(stamps, host_ns)
     if not 0 < after < len(stamps):
         return float("nan")
     before = after - 1
     share = (host_ns - stamps[before]) / (stamps[after] - stamps[before])
-    return float(energies[before][channel] + share * (energies[after][channel] - energies[before][channel]))
+    return float(energies[before] + share * (energies[after] - energies[before]))

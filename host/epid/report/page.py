@@ -26,7 +26,8 @@ def write_page(path: Path, summaries: Sequence[Summary]) -> None:
         unfinished.write_text(page(summaries), encoding="utf-8")
         unfinished.replace(path)
     except OSError as error:
-        unfinished.unlink(missing_ok=True)
+        if unfinished.is_file():
+            unfinished.unlink()
         raise EpidError(f"cannot write the report {path}: {error.strerror}") from error
 
 
