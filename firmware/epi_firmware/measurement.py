@@ -36,6 +36,7 @@ class MeasurementReader:
         self._stale_sweeps = stale_sweeps
         self._same_sweeps = 0
         self._changed = False
+        self._flowed = False
 
     def blank(self):
         """Leave no old readings behind: zeros, which the flags that go with them declare invalid."""
@@ -54,6 +55,7 @@ class MeasurementReader:
         Irms comes first, right behind the energy registers: should the line make its address 48H into 40H, then the energy
         register that is cleared for nothing has just been emptied.
         """
+        self._flowed = self._get(_U) > _FEW_TICKS and self._get(_I) > _FEW_TICKS
         flags = self._extended(reg.I_RMS, _I)
         flags |= self._extended(reg.U_RMS, _U)
         flags |= self._extended(reg.Q_MEAN, _Q)
@@ -63,9 +65,8 @@ class MeasurementReader:
         return flags | self._ratios() | self._en_status() | self._staleness()
 
     def current_or_voltage_was_energy(self):
-        """True when U or I read next to nothing although S says otherwise: 49H or 48H has become 41H or 40H on the line."""
-        u, i, s = self._get(_U), self._get(_I), self._get(_S)
-        return s >= _S_MIN and (u <= _FEW_TICKS or i <= _FEW_TICKS) and not self._agree(u, i, s)
+        """True when U or I has fallen to next to nothing and S has not: 49H or 48H has become 41H or 40H on the line."""
+        return self._flowed and self._get(_S) >= _S_MIN and (self._get(_U) <= _FEW_TICKS or self._get(_I) <= _FEW_TICKS)
 
     def _extended(self, address, at):
         block = self._block

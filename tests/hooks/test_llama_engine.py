@@ -16,11 +16,12 @@ from hookrun.clock import node_ns
 from hookrun.errors import HookrunError
 from hookrun.llama import Runner, Workload
 from hookrun.llama import instrument as instrument_module
+from hookrun.llama import tracer as tracer_module
 from hookrun.llama.instrument import instrument
 from hookrun.llama.loading import load_engine, set_wait_policy
 from hookrun.llama.model import open_model
 from hookrun.llama.opmap import OpMapError
-from hookrun.llama.tracer import Stamps, plan_for
+from hookrun.llama.tracer import Stamps, Stopped, plan_for
 from hookrun.ring import SpanRing
 from hookrun.stamps import compiled_stamper
 
@@ -139,12 +140,10 @@ def test_warmup_and_rest_are_spans_of_their_own(engine: Any) -> None:
 
 
 def test_a_stop_ends_the_computation_within_it(engine: Any) -> None:
-    from hookrun.llama.engine import Aborted
-
     made = instrument(engine, context_settings())
     made.context.decode([1, 2])
     made.tracer.stop()
-    with pytest.raises(Aborted):
+    with pytest.raises(Stopped):
         made.context.decode([3])
     made.context.close()
 
@@ -169,6 +168,16 @@ def test_calls_that_are_not_understood_lead_to_the_next_way_with_a_warning(engin
     assert (made.tracer.mode, made.plans, len(made.warnings)) == (Stamps.OFF, None, 2)
     with pytest.raises(HookrunError, match="--stamps off measures tokens without layers"):
         instrument(engine, context_settings(), Stamps.EVAL)
+
+
+def test_without_the_compiled_part_stamps_are_taken_in_python_with_a_notice(engine: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tracer_module, "compiled_stamper", lambda _times_ns: None)
+    made = instrument(engine, context_settings())
+    made.context.close()
+    assert (made.tracer.mode, made.tracer.by) == (Stamps.ABORT, "Python")
+    assert ["taken in Python" in warning for warning in made.warnings] == [True]
+    with pytest.raises(HookrunError, match="compiled stamps are not installed"):
+        instrument(engine, context_settings(), compiled=True)
 
 
 def test_other_calls_than_planned_are_counted_and_give_no_spans(engine: Any) -> None:

@@ -1,0 +1,55 @@
+"""The command `hookrun`: parses, and turns what goes wrong into one sentence and an exit code."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+from collections.abc import Sequence
+
+from . import __version__
+from .errors import HookrunError, Interrupted
+
+EXIT_FAILURE = 1
+
+_EXAMPLES = """examples:
+  hookrun llama --model m.gguf --prompt "The capital of France is" --tokens 64 --repeat 5 --idle 5
+  hookrun llama --model m.gguf --prompt-file prompt.txt --tokens 64 --out run.events
+  hookrun overhead --model m.gguf
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return the exit code of the process."""
+    try:
+        options = _parser().parse_args(arguments)
+        code: int = options.run(options)
+    except HookrunError as error:
+        print(f"hookrun: {error}", file=sys.stderr)
+        return EXIT_FAILURE
+    except (KeyboardInterrupt, Interrupted) as error:
+        print("hookrun: interrupted", file=sys.stderr)
+        return 128 + (error.number if isinstance(error, Interrupted) else signal.SIGINT)
+    except BrokenPipeError:
+        # Whoever read our output has gone; python must not complain a second time when it flushes at exit.
+        sys.stdout = None  # type: ignore[assignment]
+        return EXIT_FAILURE
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    # Loaded here and not above, so that Ctrl-C meanwhile is caught like any other.
+    from .llama import command as llama_command
+    from .llama import overhead_command
+
+    parser = argparse.ArgumentParser(
+        prog="hookrun",
+        description="Runs inference and notes when each request, token and layer ran, for the energy meter's daemon or a file.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"hookrun {__version__}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    llama_command.add_parser(commands)
+    overhead_command.add_parser(commands)
+    return parser

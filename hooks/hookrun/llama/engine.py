@@ -1,0 +1,213 @@
+"""llama.cpp through the low-level C interface of llama-cpp-python. The only file that loads the engine (and numpy with it).
+
+Struct layouts belong to one release of the binding, so everything here goes through the binding's own declarations.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import llama_cpp
+import numpy
+
+from ..errors import HookrunError
+from .opmap import Node
+from .tracer import Stopped
+
+_c: Any = llama_cpp.llama_cpp
+_LOG_ERROR = 4
+_ABORTED = 2
+
+BATCH_TOKENS = 512
+"""Prompt tokens that go through the model in one computation."""
+
+
+class EngineLog:
+    """Keeps the engine's last complaints instead of letting it print."""
+
+    def __init__(self, keep: int = 8) -> None:
+        self._errors: deque[str] = deque(maxlen=keep)
+        self._callback = _c.llama_log_callback(self._on_line)
+        _c.llama_log_set(self._callback, None)
+
+    def _on_line(self, level: int, text: bytes, _data: object) -> None:
+        if level == _LOG_ERROR:
+            self._errors.append(text.decode(errors="replace").strip())
+
+    def reason(self) -> str:
+        """Return the first of the last complaints, which is the cause; the rest are its consequences."""
+        return self._errors[0] if self._errors else "the engine gives no reason"
+
+
+@dataclass(frozen=True, slots=True)
+class ContextSettings:
+    """Tokens of context and threads; the same threads run prompts and single tokens."""
+
+    tokens: int
+    threads: int
+
+
+class Engine:
+    """A loaded model on the CPU.
+
+    `repack` lets the engine store weights in the layout its fastest kernels want; None decides by what the engine was built for.
+    """
+
+    def __init__(
+        self, path: Path, log: EngineLog, *, repack: bool | None = None, go_on: Callable[[], bool] = lambda: True
+    ) -> None:
+        """Load a file; `go_on` is asked again and again meanwhile, and ends the loading with Stopped where it returns False."""
+        self._log = log
+        self.version = f"llama-cpp-python {llama_cpp.__version__}"
+        self.system = _c.llama_print_system_info().decode().strip(" |")
+        # GCC 12 drops the stores that fill the tile configuration of the AMX kernels; the first prompt then ends the process.
+        self.has_amx = "AMX_INT8 = 1" in self.system
+        self.repack = not self.has_amx if repack is None else repack
+        parameters = _c.llama_model_default_params()
+        parameters.n_gpu_layers = 0
+        parameters.use_extra_bufts = self.repack
+        on_progress = _c.llama_progress_callback(lambda _share, _data: go_on())
+        parameters.progress_callback = on_progress
+        self._model = _c.llama_model_load_from_file(str(path).encode(), parameters)
+        if not self._model:
+            if not go_on():
+                raise Stopped
+            raise HookrunError(f"the engine cannot load {path}: {log.reason()}")
+        self._vocab = _c.llama_model_get_vocab(self._model)
+        self.vocabulary = _c.llama_vocab_n_tokens(self._vocab)
+        if not _c.llama_model_has_decoder(self._model) or _c.llama_model_has_encoder(self._model):
+            raise HookrunError(f"{path} holds a model that needs an encoder; `hookrun llama` runs decoders only")
+
+    def tokenize(self, text: str, *, special: bool = False) -> list[int]:
+        """Return the tokens of a prompt, with the model's own begin mark; `special` reads marks written out in the text."""
+        data = text.encode()
+        room = len(data) + 8
+        tokens = (_c.llama_token * room)()
+        count = _c.llama_tokenize(self._vocab, data, len(data), tokens, room, True, special)
+        if count < 0:
+            raise HookrunError(f"the engine cannot tokenise the prompt of {len(data)} bytes")
+        return list(tokens[:count])
+
+    def text(self, tokens: Sequence[int]) -> str:
+        """Return tokens as text."""
+        room = 32 * len(tokens) + 64
+        buffer = ctypes.create_string_buffer(room)
+        array = (_c.llama_token * len(tokens))(*tokens)
+        size = _c.llama_detokenize(self._vocab, array, len(tokens), buffer, room, False, True)
+        if size < 0:
+            buffer = ctypes.create_string_buffer(-size)
+            size = _c.llama_detokenize(self._vocab, array, len(tokens), buffer, -size, False, True)
+        return buffer.raw[: max(size, 0)].decode(errors="replace")
+
+    def chat(self, text: str) -> str:
+        """Return `text` as a user's turn in the model's own chat template, ready for the answer."""
+        template = _c.llama_model_chat_template(self._model, None)
+        if not template:
+            raise HookrunError("the model carries no chat template; leave out --chat")
+        message = _c.llama_chat_message(b"user", text.encode())
+        room = 2 * len(text.encode()) + 4096
+        buffer = ctypes.create_string_buffer(room)
+        size = _c.llama_chat_apply_template(template, ctypes.pointer(message), 1, True, buffer, room)
+        if not 0 <= size <= room:
+            raise HookrunError("the engine does not know the model's chat template; write the prompt in full, without --chat")
+        return buffer.raw[:size].decode()
+
+    def context(self, settings: ContextSettings, node_callback: tuple[int, int] | None = None) -> Context:
+        """Return a new context; `node_callback` is (address, user data) of an evaluation callback, fixed for its life."""
+        parameters = _c.llama_context_default_params()
+        parameters.n_ctx = settings.tokens
+        parameters.n_batch = parameters.n_ubatch = min(BATCH_TOKENS, settings.tokens)
+        parameters.n_threads = parameters.n_threads_batch = settings.threads
+        parameters.no_perf = True
+        if node_callback is not None:
+            address, data = node_callback
+            parameters.cb_eval = _c.ggml_backend_sched_eval_callback(address)
+            parameters.cb_eval_user_data = data
+        handle = _c.llama_init_from_model(self._model, parameters)
+        if not handle:
+            raise HookrunError(f"the engine refuses a context of {settings.tokens} tokens: {self._log.reason()}")
+        return Context(handle, self.vocabulary, self._log)
+
+    def graph(self, settings: ContextSettings, tokens: int) -> list[Node]:
+        """Return the nodes of the graph that computes `tokens` tokens, in the order of computation, by computing it once."""
+        nodes: list[Node] = []
+        library = _graph_library()
+
+        def note(tensor: int, ask: bool, _data: object) -> bool:
+            if ask:
+                nodes.append(Node(library.ggml_get_name(tensor).decode(), library.ggml_op_desc(tensor).decode()))
+            return False
+
+        callback = _c.ggml_backend_sched_eval_callback(note)
+        address = ctypes.cast(callback, ctypes.c_void_p).value or 0
+        context = self.context(settings, (address, 0))
+        try:
+            context.decode([0] * tokens)
+        finally:
+            context.close()
+        return nodes
+
+    def close(self) -> None:
+        """Free the model; its contexts must be closed before."""
+        _c.llama_model_free(self._model)
+
+
+class Context:
+    """One sequence of tokens and what the model remembers of it. Not for use by two threads."""
+
+    def __init__(self, handle: Any, vocabulary: int, log: EngineLog) -> None:
+        self._handle, self._vocabulary, self._log = handle, vocabulary, log
+        self._memory = _c.llama_get_memory(handle)
+        self._token = (_c.llama_token * 1)()
+        self._single = _c.llama_batch_get_one(self._token, 1)
+        self._op_callback: Any = None
+
+    def decode(self, tokens: Sequence[int]) -> None:
+        """Put up to BATCH_TOKENS tokens behind those already seen; the last one's logits stay for `greedy`."""
+        array = (_c.llama_token * len(tokens))(*tokens)
+        self._compute(_c.llama_batch_get_one(array, len(tokens)))
+
+    def decode_one(self, token: int) -> None:
+        """The same for one token, without allocating."""
+        self._token[0] = token
+        self._compute(self._single)
+
+    def greedy(self) -> int:
+        """Return the likeliest next token, the end mark like any other."""
+        pointer = _c.llama_get_logits_ith(self._handle, -1)
+        return int(numpy.ctypeslib.as_array(pointer, (self._vocabulary,)).argmax())
+
+    def forget(self, position: int = 0) -> None:
+        """Drop all tokens from `position` on."""
+        _c.llama_memory_seq_rm(self._memory, 0, position, -1)
+
+    def set_op_callback(self, callback: tuple[int, int] | None) -> None:
+        """Have (address, user data) called after each operation, or nothing."""
+        address, data = callback or (0, 0)
+        self._op_callback = _c.ggml_abort_callback(address) if address else _c.ggml_abort_callback()
+        _c.llama_set_abort_callback(self._handle, self._op_callback, data)
+
+    def close(self) -> None:
+        """Free the context."""
+        _c.llama_free(self._handle)
+
+    def _compute(self, batch: Any) -> None:
+        status = _c.llama_decode(self._handle, batch)
+        if status == _ABORTED:
+            raise Stopped
+        if status:
+            raise HookrunError(f"the engine failed to compute (status {status}): {self._log.reason()}")
+
+
+def _graph_library() -> Any:
+    """Return the functions that read a node; the binding does not declare them, but its library brings them along."""
+    library = _c._lib
+    for name in ("ggml_get_name", "ggml_op_desc"):
+        function = getattr(library, name)
+        function.restype, function.argtypes = ctypes.c_char_p, [ctypes.c_void_p]
+    return library

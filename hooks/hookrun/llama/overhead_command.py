@@ -1,0 +1,149 @@
+"""`hookrun overhead`: what the stamps cost, measured by switching them on and off inside one process."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from ..errors import HookrunError
+from ..interruption import Interruption
+from ..progress import Bar
+from ..recording import Recording
+from .arguments import add_model_arguments, whole
+from .instrument import Instrument, instrument
+from .loading import engine_version, load_engine, set_wait_policy
+from .model import Model, open_model
+from .overhead import BASELINE, Arm, compare
+from .runner import Runner
+from .tracer import Stamps
+
+if TYPE_CHECKING:
+    from .engine import ContextSettings, Engine
+
+PROMPT = "Four score and seven years ago our fathers brought forth on this continent"
+CONTEXT_TOKENS = 512
+
+_EXAMPLE = "example:\n  hookrun overhead --model m.gguf --threads 1 --rounds 200"
+
+
+def add_parser(commands: Any) -> None:
+    """Add the command to the command line."""
+    parser = commands.add_parser(
+        "overhead",
+        help="measure what the stamps cost",
+        description="Decodes with each kind of stamps in random order, round by round, and compares each with none at all.",
+        epilog=_EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add_model_arguments(parser)
+    parser.add_argument("--rounds", type=whole(2), default=100, metavar="N", help="rounds (100)")
+    parser.add_argument("--tokens", type=whole(1), default=4, metavar="N", help="tokens per round and kind of stamps (4)")
+    parser.add_argument("--seed", type=whole(0), default=1, metavar="N", help="of the order within the rounds (1)")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Carry the command out and return the exit code."""
+    wait_policy = set_wait_policy()
+    # No daemon and no file, but the thread that drains and packs the spans runs as in a real measurement.
+    recording = Recording(engine=engine_version())
+    bar = Bar(sys.stderr, "comparing", "rounds")
+    try:
+        with Interruption(recording.courier) as interruption:
+            result = _compare(options, recording, interruption.checked(bar))
+    finally:
+        bar.clear()
+        recording.close()
+    result["omp_wait_policy"] = wait_policy
+    print(json.dumps(result) if options.json else _text(result))
+    return 0
+
+
+def _compare(options: argparse.Namespace, recording: Recording, progress: Callable[[int, int], None]) -> dict[str, Any]:
+    model = open_model(options.model)
+    engine, warnings = load_engine(options.model, options.repack)
+    for warning in warnings:
+        print(f"hookrun: warning: {warning}", file=sys.stderr)
+    recording.begin("overhead", {}, {})
+    arms = _Bench(engine, model, options.threads, options.tokens, recording).arms()
+    ratios = compare(arms, options.rounds, random.Random(options.seed), progress)
+    return {
+        "model": model.file,
+        "engine": engine.version,
+        "repack": engine.repack,
+        "threads": options.threads,
+        "tokens": options.tokens,
+        "rounds": options.rounds,
+        "arms": [ratio.to_map() for ratio in ratios],
+    }
+
+
+class _Bench:
+    """Makes the arms: contexts of one model, each with another kind of stamps, all at the same place behind the same prompt."""
+
+    def __init__(self, engine: Engine, model: Model, threads: int, tokens: int, recording: Recording) -> None:
+        from .engine import ContextSettings
+
+        self._engine, self._model, self._tokens, self._recording = engine, model, tokens, recording
+        self._prompt = engine.tokenize(PROMPT)
+        if len(self._prompt) + tokens > CONTEXT_TOKENS:
+            raise HookrunError(
+                f"--tokens {tokens} does not fit behind the prompt; at most {CONTEXT_TOKENS - len(self._prompt)} do"
+            )
+        self._settings: ContextSettings = ContextSettings(CONTEXT_TOKENS, threads)
+
+    def arms(self) -> list[Arm]:
+        """Return the baseline, the baseline once more (so that the noise is seen), and each kind of stamps."""
+        arms = [self._bare(BASELINE), self._bare("nothing, again"), self._arm("tokens only", Stamps.OFF, None)]
+        for mode in (Stamps.ABORT, Stamps.EVAL):
+            for compiled, language in ((True, "C"), (False, "Python")):
+                try:
+                    arms.append(self._arm(f"{mode} in {language}", mode, compiled))
+                except HookrunError as error:
+                    print(f"hookrun: warning: {error}", file=sys.stderr)
+        return arms
+
+    def _bare(self, name: str) -> Arm:
+        context = self._engine.context(self._settings)
+        context.decode(self._prompt)
+        first = context.greedy()
+
+        def burst() -> None:
+            token = first
+            context.forget(len(self._prompt))
+            for _ in range(self._tokens):
+                context.decode_one(token)
+                token = context.greedy()
+
+        return Arm(name, burst)
+
+    def _arm(self, name: str, mode: Stamps, compiled: bool | None) -> Arm:
+        made = instrument(self._engine, self._settings, mode, without_attention=self._model.without_attention, compiled=compiled)
+        return Arm(name, self._burst(made))
+
+    def _burst(self, made: Instrument) -> Callable[[], None]:
+        runner = Runner(made, self._recording.ring)
+        first = runner.prefill(self._prompt, CONTEXT_TOKENS, 0)
+
+        def burst() -> None:
+            made.context.forget(len(self._prompt))
+            runner.decode(first, self._tokens, 0)
+
+        return burst
+
+
+def _text(result: dict[str, Any]) -> str:
+    lines = [
+        f"{result['model']}, {result['threads']} threads, {result['rounds']} rounds of {result['tokens']} tokens; "
+        "tokens/s relative to nothing, median [quartiles]",
+        f"  {'stamps':16} {'by the clock':26} {'by processor time':26} {'ms/token':>9} {'CPU ms/token':>13}",
+    ]
+    for arm in result["arms"]:
+        wall, cpu = (f"{arm[key]['median']:.4f} [{arm[key]['low']:.4f} {arm[key]['high']:.4f}]" for key in ("wall", "cpu"))
+        per_token = [arm[key] / result["tokens"] for key in ("wall_ms", "cpu_ms")]
+        lines.append(f"  {arm['name']:16} {wall:26} {cpu:26} {per_token[0]:9.3f} {per_token[1]:13.3f}")
+    return "\n".join(lines)

@@ -1,0 +1,171 @@
+"""Runs prompts through an instrumented context and writes what ran when as spans."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from epi_protocol.events import KIND
+
+from ..clock import node_ns
+from ..ring import SpanRing
+from .instrument import Instrument
+
+PREFILL, DECODE = KIND["prefill"], KIND["decode"]
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """`repeat` requests of one prompt and `tokens` decoded tokens each, after `warmup` that do not count.
+
+    `idle_s` of sleep before the first request and after the last, `gap_s` between two; `batch` tokens of prompt per computation.
+    """
+
+    prompt: tuple[int, ...]
+    tokens: int
+    repeat: int = 1
+    warmup: int = 0
+    idle_s: float = 0.0
+    gap_s: float = 0.0
+    batch: int = 512
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request as measured: durations, and the tokens that came out (the prompt's own prediction first)."""
+
+    prefill_ns: int
+    decode_ns: int
+    prompt_tokens: int
+    decoded: int
+    tokens: tuple[int, ...]
+
+    @property
+    def prefill_tokens_per_s(self) -> float:
+        """Return prompt tokens per second."""
+        return self.prompt_tokens / self.prefill_ns * 1e9
+
+    @property
+    def decode_tokens_per_s(self) -> float:
+        """Return decoded tokens per second, the choice of each token included; NaN where none was decoded."""
+        return self.decoded / self.decode_ns * 1e9 if self.decoded else float("nan")
+
+
+def _chunks(prompt: Sequence[int], batch: int) -> Iterator[Sequence[int]]:
+    for at in range(0, len(prompt), batch):
+        yield prompt[at : at + batch]
+
+
+class Progress(Protocol):
+    """What a runner tells while it works; called between tokens, never within one."""
+
+    def __call__(self, done: int, total: int, /) -> None: ...
+
+
+def _silent(_done: int, _total: int, /) -> None:
+    """Tell nobody."""
+
+
+class Runner:
+    """Decodes greedily and for a fixed number of tokens, end marks ignored, so that every request is the same work."""
+
+    def __init__(
+        self,
+        instrument: Instrument,
+        ring: SpanRing,
+        *,
+        clock: Callable[[], int] = node_ns,
+        sleep: Callable[[float], None] = time.sleep,
+        progress: Progress = _silent,
+    ) -> None:
+        self.requests: list[Request] = []
+        """Finished requests; those before an interruption stay."""
+        self._context, self._tracer, self._plans = instrument.context, instrument.tracer, instrument.plans
+        self._ring, self._clock, self._sleep, self._progress = ring, clock, sleep, progress
+        self._done = self._total = 0
+
+    def run(self, work: Workload) -> list[Request]:
+        """Do the whole workload and return its requests; interrupted, the spans so far are in the ring."""
+        self._done, self._total = 0, work.tokens * (work.repeat + work.warmup)
+        for _ in range(work.warmup):
+            self._warm_up(work)
+        self._idle(work.idle_s)
+        for number in range(work.repeat):
+            if number:
+                self._idle(work.gap_s)
+            self.requests.append(self._request(work, number))
+        self._idle(work.idle_s)
+        return self.requests
+
+    def prefill(self, prompt: Sequence[int], batch: int, request: int) -> int:
+        """Put a prompt through the model, `batch` tokens at a time, and return the token it predicts."""
+        for chunk in _chunks(prompt, batch):
+            if self._plans is not None:
+                self._tracer.follow(self._plans.prefill if len(chunk) > 1 else self._plans.decode)
+            self._tracer.begin()
+            begin_ns = self._clock()
+            self._context.decode(chunk)
+            self._write_inside(begin_ns, PREFILL, request, -1, len(chunk))
+        return self._context.greedy()
+
+    def decode(self, token: int, count: int, request: int) -> list[int]:
+        """Decode `count` tokens from `token` on and return those that follow it."""
+        if self._plans is not None:
+            self._tracer.follow(self._plans.decode)
+        return [token := self._decode_one(token, request, position) for position in range(count)]
+
+    def _decode_one(self, token: int, request: int, position: int) -> int:
+        self._tracer.begin()
+        begin_ns = self._clock()
+        self._context.decode_one(token)
+        end_ns = self._clock()
+        self._write_inside(begin_ns, DECODE, request, position, 1)
+        self._ring.push("token", begin_ns, end_ns, phase=DECODE, request=request, token=position, count=1)
+        self._step()
+        return self._context.greedy()
+
+    def _write_inside(self, begin_ns: int, phase: int, request: int, token: int, count: int) -> None:
+        boundaries_ns = self._tracer.boundaries_ns(begin_ns)
+        plan = self._tracer.plan
+        if boundaries_ns is not None and plan is not None:
+            self._ring.push_block(plan.block, boundaries_ns, phase=phase, request=request, token=token, count=count)
+
+    def _request(self, work: Workload, number: int) -> Request:
+        self._context.forget()
+        begin_ns = self._clock()
+        first = self.prefill(work.prompt, work.batch, number)
+        middle_ns = self._clock()
+        self._ring.push("prefill", begin_ns, middle_ns, phase=PREFILL, request=number, count=len(work.prompt))
+        rest = self.decode(first, work.tokens, number)
+        end_ns = self._clock()
+        if rest:
+            self._ring.push("decode", middle_ns, end_ns, phase=DECODE, request=number, count=len(rest))
+        self._ring.push("request", begin_ns, end_ns, request=number, count=len(work.prompt) + len(rest))
+        return Request(middle_ns - begin_ns, end_ns - middle_ns, len(work.prompt), len(rest), (first, *rest))
+
+    def _warm_up(self, work: Workload) -> None:
+        """The same work, written as one span: what happens inside it does not count."""
+        self._context.forget()
+        begin_ns = self._clock()
+        for chunk in _chunks(work.prompt, work.batch):
+            self._context.decode(chunk)
+        for _ in range(work.tokens):
+            self._context.decode_one(self._context.greedy())
+            self._step()
+        self._ring.push("warmup", begin_ns, self._clock(), count=len(work.prompt) + work.tokens)
+
+    def _step(self) -> None:
+        self._done += 1
+        self._progress(self._done, self._total)
+
+    def _idle(self, seconds: float) -> None:
+        """Sleep, and write down that nothing ran, also where the sleep was interrupted."""
+        if seconds <= 0:
+            return
+        begin_ns = self._clock()
+        try:
+            self._sleep(seconds)
+        finally:
+            self._ring.push("idle", begin_ns, self._clock())
