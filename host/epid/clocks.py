@@ -12,16 +12,18 @@ import time
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import median
 
-WINDOW = 31
-"""Exchanges that one knot of the map rests on: about half a minute at one exchange per 0.98 s."""
+WINDOW = 61
+"""Exchanges that one knot of the map rests on: about a minute at one exchange per 0.98 s."""
+
+KNOT_STEP = 4
+"""Exchanges from one knot to the next."""
 
 MAX_DRIFT = 200e-6
 """Largest rate error believed of any clock: crystals are within 50 ppm, and a fit beyond this is a fault, not a clock."""
 
-WANDER = 1e-6
-"""Rate change within a window that a bound allows for (temperature of an uncompensated crystal)."""
+WANDER = 0.5e-6
+"""Rate change within a window that a bound allows for: about a degree of temperature for an uncompensated crystal."""
 
 
 def host_now_ns() -> int:
@@ -111,9 +113,8 @@ class ClockEstimator:
         """Return the map over all exchanges, or None where there is none to go by."""
         if not self.exchanges:
             return None
-        step = WINDOW // 2
         n = len(self.exchanges)
-        centres = sorted({*range(0, n, max(1, step // 4)), n - 1})
+        centres = sorted({*range(0, n, KNOT_STEP), n - 1})
         return ClockMap(tuple(self._knot(centre) for centre in centres))
 
     def fit_latest(self) -> Knot | None:
@@ -128,42 +129,41 @@ class ClockEstimator:
 def fit_window(window: Sequence[Exchange], centre: Exchange) -> Knot:
     """Fit one knot at `centre` to the exchanges around it.
 
-    The rate is the slope through the quickest exchanges; the offset is the middle of the band that both envelopes leave; the
-    bound is half that band plus what an unknown rate and its wander may have added across the window.
+    Every exchange says H(t2) >= t1 and H(t3) <= t4, and bounds H at the centre through the range of rates that all of them
+    together allow. The estimate is the middle of what is left, the bound is half of it.
     """
     peer_ns = centre.t2
-    rate, rate_error = _rate(window)
-    drift = rate_error + WANDER
-    lower = max(e.t1 - (e.t2 - peer_ns) * rate - abs(e.t2 - peer_ns) * drift for e in window)
-    upper = min(e.t4 - (e.t3 - peer_ns) * rate + abs(e.t3 - peer_ns) * drift for e in window)
+    slowest, fastest = _rates(window)
+    slowest, fastest = slowest - WANDER, fastest + WANDER
+    lower = max(_carry(e.t1, peer_ns - e.t2, fastest, slowest) for e in window)
+    upper = min(_carry(e.t4, peer_ns - e.t3, slowest, fastest) for e in window)
+    rate = (slowest + fastest) / 2
     if lower > upper:
         return _from_one(min(window, key=lambda e: e.rtt_ns), peer_ns, rate)
     return Knot(peer_ns, round((lower + upper) / 2), rate, (upper - lower) / 2 + 1)
+
+
+def _carry(host_ns: int, peer_step_ns: int, rate_back: float, rate_ahead: float) -> float:
+    """A limit known at one peer instant, carried to another: with `rate_ahead` to later ones, `rate_back` to earlier ones."""
+    return host_ns + peer_step_ns * (rate_ahead if peer_step_ns > 0 else rate_back)
+
+
+def _rates(window: Sequence[Exchange]) -> tuple[float, float]:
+    """Return the slowest and the fastest rate dH/dp that the first and the last third of the window allow between them.
+
+    From H(t2) >= t1 early and H(t3) <= t4 late follows rate <= (t4 - t1) / (t3 - t2), and the other way round.
+    """
+    third = max(1, len(window) // 3)
+    slowest, fastest = 1 - MAX_DRIFT, 1 + MAX_DRIFT
+    for early in window[:third]:
+        for late in window[-third:]:
+            if late.t2 > early.t3:
+                fastest = min(fastest, (late.t4 - early.t1) / (late.t3 - early.t2))
+                slowest = max(slowest, (late.t1 - early.t4) / (late.t2 - early.t3))
+    return (slowest, fastest) if slowest <= fastest else (1 - MAX_DRIFT, 1 + MAX_DRIFT)
 
 
 def _from_one(best: Exchange, peer_ns: int, rate: float) -> Knot:
     """Where the envelopes contradict each other, no single rate fits: rest on the best exchange and let the bound say so."""
     middle = (best.t1 + best.t4) / 2 + (peer_ns - (best.t2 + best.t3) / 2) * rate
     return Knot(peer_ns, round(middle), rate, best.rtt_ns / 2 + abs(peer_ns - best.t2) * MAX_DRIFT)
-
-
-def _rate(window: Sequence[Exchange]) -> tuple[float, float]:
-    """Return (rate, its uncertainty) from the quicker half of the exchanges, by the median of slopes between its two ends."""
-    limit = median(e.rtt_ns for e in window)
-    quick = [e for e in window if e.rtt_ns <= limit]
-    third = max(1, len(quick) // 3)
-    slopes, errors = [], []
-    for early in quick[:third]:
-        for late in quick[-third:]:
-            span = late.t2 - early.t2
-            if span > 0:
-                slopes.append((_middle(late) - _middle(early)) / ((late.t2 + late.t3) / 2 - (early.t2 + early.t3) / 2))
-                errors.append((late.rtt_ns + early.rtt_ns) / 2 / span)
-    if not slopes or min(errors) > MAX_DRIFT:
-        return 1.0, MAX_DRIFT
-    rate = median(slopes)
-    return (rate, min(errors)) if abs(rate - 1) <= MAX_DRIFT else (1.0, MAX_DRIFT)
-
-
-def _middle(exchange: Exchange) -> float:
-    return (exchange.t1 + exchange.t4) / 2
