@@ -1,4 +1,4 @@
-"""Clocks and links whose truth is known: a peer's crystal that wanders, delays of a USB line or a network, and what goes wrong."""
+"""Clocks and links whose truth is known: a crystal that wanders, delays of a USB line or a network, and what goes wrong."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def draw_crystal(rng: random.Random) -> Crystal:
 
 @dataclass(frozen=True)
 class Segment:
-    """One boot or session of a peer: its exchanges as the host got them, and its clock. `origin_ns` is what it showed at host 0."""
+    """One boot or session of a peer: its exchanges as the host got them, and its clock, which showed `origin_ns` at host 0."""
 
     crystal: Crystal
     origin_ns: int

@@ -106,7 +106,7 @@ def test_what_a_daemon_never_acknowledged_is_kept_in_a_file(
     recording = Recording(engine="test", daemon=daemon.address)
     run = recording.begin("r", {}, {})
     push(recording, 0, 20)
-    until(lambda: len(daemon.batches) == 1)
+    until(lambda: sum(batch.count for batch in daemon.batches.values()) == 20)
     daemon.die()
     push(recording, 20, 30)
     outcome = recording.end("complete", patience_s=0.5)
@@ -186,7 +186,8 @@ def test_a_file_holds_the_same_stream(tmp_path: Path) -> None:
     assert (outcome.file_path, outcome.problems, outcome.spans) == (str(path), (), 9000)
     assert [entry.name for entry in tmp_path.iterdir()] == ["run.events"]
     told = messages(path)
-    assert [kind for kind, _body in told] == ["events", "hello", "run_begin", "spans", "spans", "run_end"]
+    kinds = [kind for kind, _body in told]
+    assert (kinds[:3], set(kinds[3:-1]), kinds[-1]) == (["events", "hello", "run_begin"], {"spans"}, "run_end")
     assert told[0][1].keys() == {"format", "protocol", "node_ns", "utc_ns"}
     assert (told[2][1]["run"], told[-1][1]["status"]) == (run, "aborted")
     assert tokens([events.span_batch(body) for kind, body in told if kind == "spans"]) == list(range(9000))

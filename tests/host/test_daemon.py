@@ -221,6 +221,40 @@ def test_a_daemon_that_is_killed_leaves_a_readable_file(daemon):
     assert samples >= 40, "at most the last second of three and the preroll may be gone"
 
 
+def test_a_run_goes_on_in_a_second_file_after_the_daemon_was_killed(daemon, tmp_path, meter):
+    peer = node.Node(daemon.endpoint)
+    peer.wait_for("welcome")
+    peer.send("run_begin", run=node.RUN, label="on and on", node_ns=0)
+    path = Path(peer.wait_for("run_open")["path"])
+    begin_ns = node.now_ns()
+    peer.answer_pings(2.5)
+    rows = measured_rows(1.0, 1.0, begin_ns)
+    peer.send("spans", **node.spans(rows[:1], seq=0))
+    assert peer.wait_for("ack")["seq"] == 0
+    daemon.process.kill()
+    daemon.process.wait()
+    peer.close()
+    again = Daemon(tmp_path / "runs", "--tcp", f"127.0.0.1:{meter.port}", "--channel", "pi0=0")
+    again.wait_line("meter e660123456789abc (simulated)")
+    peer = node.Node(again.endpoint)
+    peer.wait_for("welcome")
+    peer.send("run_begin", run=node.RUN, label="on and on", node_ns=0, resume=True)
+    assert peer.wait_for("run_open")["path"] == str(path.with_name(f"{path.stem}.part2.mcap"))
+    peer.answer_pings(2.0)
+    peer.send("spans", **node.spans(rows[1:], seq=1))
+    assert peer.wait_for("ack")["seq"] == 1
+    peer.send("run_end", run=node.RUN, status="complete")
+    peer.wait_for("run_closed")
+    peer.close()
+    again.stop()
+    summary = summarise(path)
+    assert summary.run.end["status"] == "complete" and len(summary.run.damage) == 1
+    assert len(summary.spans.columns["kind"]) == len(rows)
+    assert abs(summary.decode.energy_j - 6.0) <= summary.decode.within_j, "the board counts on while no daemon listens"
+    assert summary.lost_frames > 0
+    assert not any("never came" in note for note in summary.run.notes)
+
+
 def test_a_taken_port_is_one_sentence(daemon, tmp_path):
     done = subprocess.run([EPID, "serve", "--listen", daemon.endpoint, "--runs", str(tmp_path)], capture_output=True, text=True)
     assert done.returncode == 2

@@ -6,6 +6,7 @@ import click
 
 COMMANDS = {
     "demo": ("epi_tools.demo", "demo", "The main job from end to end, on a simulated meter."),
+    "flash": ("epi_tools.flash.command", "flash", "Put the firmware on a meter board, with a way back."),
     "sim": ("epi_tools.sim.command", "sim", "Run the real firmware on simulated meter chips."),
 }
 

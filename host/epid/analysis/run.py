@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -48,7 +49,14 @@ class BoardRecord:
         n_channels = len(self.description.get("channels", []))
         row = np.dtype([("head", HEAD_DTYPE), ("channels", CHANNEL_DTYPE, (n_channels,))])
         rows = np.frombuffer(b"".join(p for p in self.payloads if len(p) == row.itemsize), dtype=row)
+        rows = rows[_first_of_each(rows["head"])]
         return rows["head"], rows["channels"]
+
+
+def _first_of_each(heads: np.ndarray) -> np.ndarray:
+    """Indices of the samples in order, each once: two parts of a run may both hold the moments around the restart."""
+    _unique, first = np.unique(heads[["boot_id", "seq"]], return_index=True)
+    return np.sort(first)
 
 
 @dataclass
@@ -102,17 +110,35 @@ class Run:
 
 
 def load_run(path: Path) -> Run:
-    """Read a run file whole; damage is collected in `Run.damage`, never fatal unless nothing can be read."""
-    file = RunFile(path)
-    run = Run(path, file.metadata, file.end, {}, {}, [], file.damage)
+    """Read a run whole: its file, and the `.partN` files in which it went on after a restart of the daemon.
+
+    Damage is collected in `Run.damage`, and fatal only where nothing can be read.
+    """
+    run: Run | None = None
+    for part in [path, *_later_parts(path)]:
+        file = RunFile(part)
+        if run is None:
+            run = Run(path, file.metadata, file.end, {}, {}, [], file.damage)
+        _take_all(run, file)
+    assert run is not None
+    return run
+
+
+def _later_parts(path: Path) -> list[Path]:
+    return sorted(path.parent.glob(f"{glob.escape(path.stem)}.part*.mcap"))
+
+
+def _take_all(run: Run, file: RunFile) -> None:
     for message in file.messages():
         try:
             _take(run, message)
         except (KeyError, TypeError, ProtocolError) as error:
-            file.damage.append(f"{path.name}: a message on {message.topic} was skipped ({error})")
+            file.damage.append(f"{file.path.name}: a message on {message.topic} was skipped ({error})")
     if not file.complete and not file.damage:
-        file.damage.append(f"{path.name} has no index: it is still open, or its recording was stopped")
-    return run
+        file.damage.append(f"{file.path.name} has no index: it is still open, or its recording was stopped")
+    if file.damage is not run.damage:
+        run.damage += file.damage
+        run.end = file.end
 
 
 def _take(run: Run, message: RunMessage) -> None:

@@ -24,6 +24,9 @@ PREROLL_NS = 40_000_000_000
 """How far back a new run file reaches for clock exchanges, so that its first samples already stand on a fitted clock."""
 
 SAMPLE_PREROLL_NS = 3_000_000_000
+FIRST_UNKNOWN = -1
+"""`next_seq` of a run that goes on after a restart: the node knows which batches are on disk, and sends the rest."""
+
 _DISK_RESERVE_BYTES = 64 << 20
 
 
@@ -71,7 +74,7 @@ class Recorder:
             return self.runs[run]
         self._check_disk()
         opened = OpenRun(run, label, node, self._start_file(run, label, node, host_ns))
-        opened.next_seq = int(body.get("next_seq", 0))
+        opened.next_seq = FIRST_UNKNOWN if body.get("resume") else 0
         self.runs[run] = opened
         self._write_preroll(opened, host_ns)
         self._write(opened, node_topic(node, "run"), host_ns, {"kind": "run_begin", "body": dict(body)})
@@ -83,7 +86,7 @@ class Recorder:
         if opened is None or opened.node != node:
             raise UsageError(f"spans for run {batch.run!r}, which is not open")
         if batch.seq >= opened.next_seq:
-            if batch.seq > opened.next_seq:
+            if batch.seq > opened.next_seq != FIRST_UNKNOWN:
                 self.note(1, f"run {batch.run}: batches {opened.next_seq} to {batch.seq - 1} never came", host_ns)
             opened.next_seq = batch.seq + 1
             opened.spans += batch.count
@@ -140,12 +143,7 @@ class Recorder:
 
     def _start_file(self, run: str, label: str, node: str, host_ns: int) -> RunWriter:
         utc = datetime.now(UTC)  # for people: names and headings only
-        name = "-".join([utc.strftime("%Y%m%dT%H%M%SZ"), _slug(label) or _slug(node) or "run", run[:8]])
-        path = self.folder / f"{name}.mcap"
-        part = 1
-        while path.exists():
-            part += 1
-            path = self.folder / f"{name}.part{part}.mcap"
+        path = self._path(run, "-".join([utc.strftime("%Y%m%dT%H%M%SZ"), _slug(label) or _slug(node) or "run", run[:8]]))
         metadata = {
             "run": run,
             "label": label,
@@ -158,6 +156,14 @@ class Recorder:
             "protocol": str(PROTOCOL_VERSION),
         }
         return RunWriter(path, metadata, f"epid {__version__}")
+
+    def _path(self, run: str, name: str) -> Path:
+        """A new file; a run that goes on gets `NAME.part2.mcap` beside its first file, which readers take together."""
+        parts = sorted(self.folder.glob(f"*-{run[:8]}*.mcap"))
+        if not parts:
+            return self.folder / f"{name}.mcap"
+        first = min(parts, key=lambda path: len(path.name))
+        return first.with_name(f"{first.stem}.part{len(parts) + 1}.mcap")
 
     def _write_preroll(self, opened: OpenRun, host_ns: int) -> None:
         for topic, (then_ns, body) in self._hellos.items():
