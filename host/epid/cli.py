@@ -13,7 +13,7 @@ import click
 
 from epi_protocol import events
 
-from . import __version__
+from . import __version__, settings_file
 from .errors import EpidError
 
 DEFAULT_ENDPOINT = f"tcp://127.0.0.1:{events.DEFAULT_PORT}"
@@ -32,9 +32,19 @@ class _Commands(click.Group):
             ctx.exit(130)
 
 
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=_Commands,
+    context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": settings_file.ENVIRONMENT},
+)
 @click.version_option(__version__, prog_name="epid")
-def main() -> None:
+@click.option(
+    "--config",
+    "config_path",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Settings file (TOML); default: epid.toml in the user's settings folder, else /etc/epid.toml.",
+)
+@click.pass_context
+def main(context: click.Context, config_path: Path | None) -> None:
     """Joules at the wall socket, per token and per layer: record, look, report.
 
     \b
@@ -43,6 +53,9 @@ def main() -> None:
       epid status
       epid report runs/*.mcap --html report.html
     """
+    path = config_path or settings_file.default_path()
+    if path is not None:
+        context.default_map = settings_file.read(path, main)
 
 
 @main.command()
@@ -181,6 +194,30 @@ def report(paths: tuple[Path, ...], page: Path | None, channel: int | None, laye
             click.echo(f"warning, {summary.run.label}: {warning}", err=True)
     if page is not None:
         click.echo(f"\npage: {page}")
+
+
+@main.command()
+@click.option("--example", "as_example", is_flag=True, help="Print a settings file with every key, its meaning and its default.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON list.")
+@click.pass_context
+def config(context: click.Context, as_example: bool, as_json: bool) -> None:
+    """Show the daemon's settings in force, and where each value came from: flag, environment, file or default.
+
+    \b
+    Example:
+      epid --config epid.toml config
+      epid config --example > ~/.config/epid.toml
+    """
+    if as_example:
+        click.echo(settings_file.example(serve))
+        return
+    assert context.parent is not None
+    found = settings_file.sources(serve, context.parent)
+    if as_json:
+        click.echo(json.dumps(found))
+        return
+    for row in found:
+        click.echo(f"{row['key']:<18} {json.dumps(row['value']):<32} {row['from']}")
 
 
 def _channel(text: str) -> tuple[str, str]:
