@@ -79,6 +79,8 @@ def main(context: click.Context, config_path: Path | None) -> None:
     help="Which meter channel (0 to 3, or BOARD:CHANNEL) feeds a node.",
 )
 @click.option("--wait", is_flag=True, help="Wait for a named meter that is not there yet instead of giving up.")
+@click.option("--metrics", default="", metavar="HOST:PORT", help="Serve /metrics for Prometheus here; empty: not at all.")
+@click.option("--metrics-token", default="", help="Token that readers of /metrics must send; a must off loopback.")
 @click.option("--announce/--no-announce", default=True, show_default=True, help="Announce the daemon by zeroconf.")
 def serve(
     ports: tuple[str, ...],
@@ -87,6 +89,8 @@ def serve(
     folder: Path,
     channels: tuple[str, ...],
     wait: bool,
+    metrics: str,
+    metrics_token: str,
     announce: bool,
 ) -> None:
     """Take the meters' frames and the nodes' events, and write each run to one file.
@@ -99,7 +103,7 @@ def serve(
     from .daemon.service import Service, Settings
 
     meters = tuple(Address(path=port) for port in ports) + tuple(parse_tcp(text) for text in addresses)
-    settings = Settings(meters, listen, folder, dict(_channel(text) for text in channels), announce, wait)
+    settings = Settings(meters, listen, folder, dict(_channel(text) for text in channels), announce, wait, metrics, metrics_token)
 
     def say(text: str) -> None:
         click.echo(f"{time.strftime('%H:%M:%S')} {text}", err=True)

@@ -19,6 +19,7 @@ from .announce import Announcement
 from .board import BoardEvent, BoardSession, ClockExchange, Hello, Log, Sample
 from .hub import Hub
 from .link import Address, Link, find_boards, readable
+from .metrics import MetricsServer
 from .recorder import Recorder
 from .status import board_status, daemon_status
 
@@ -38,6 +39,8 @@ class Settings:
     channels: Mapping[str, str]
     announce: bool
     wait: bool
+    metrics: str = ""
+    metrics_token: str = ""
 
 
 Say = Callable[[str], None]
@@ -53,6 +56,9 @@ class Service:
         self.hub = Hub(self.recorder, settings.endpoint, self.status)
         self.boards: dict[str, BoardSession] = {}
         self.links: dict[str, str] = {}
+        self.metrics: MetricsServer | None = None
+        if settings.metrics:
+            self.metrics = MetricsServer(settings.metrics, settings.metrics_token, settings.folder, self.status)
         self._started_ns = host_now_ns()
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -78,6 +84,8 @@ class Service:
                 jobs: list[Coroutine[Any, Any, None]] = [self.hub.serve(), self._tick()]
                 if announcement is not None:
                     jobs.append(announcement.register(self.say))
+                if self.metrics is not None:
+                    jobs.append(self.metrics.run(self.say))
                 jobs += [self._keep_connected(address) for address in self.settings.addresses]
                 if not self.settings.addresses:
                     jobs.append(self._look_for_boards(group))

@@ -38,6 +38,7 @@ def board_status(address: str, session: BoardSession, link: str) -> dict[str, An
         "address": address,
         "link": link,
         "board_id": session.board_id,
+        "boot_id": session.boot_id.hex(),
         "simulated": bool(seen.get("simulated", False)),
         "firmware": seen.get("firmware"),
         "sample_hz": seen.get("sample_hz"),
