@@ -8,6 +8,7 @@ import zmq
 from zmq.utils.monitor import recv_monitor_message
 
 from .errors import HookrunError
+from .node_key import NodeKey
 from .session import Message, Session
 
 PATIENCE_MS = 1000
@@ -15,13 +16,14 @@ PATIENCE_MS = 1000
 HEARTBEAT_MS = 1000
 SILENCE_MS = 5000
 """A daemon that answers no heartbeat for this long is gone, even if its machine never said so."""
+_TURNED_AWAY = (zmq.EVENT_HANDSHAKE_FAILED_AUTH, zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL, zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL)
 
 
 class DaemonLink:
     """A DEALER that reconnects by itself and tells its session when it does."""
 
-    def __init__(self, address: str, session: Session, clock: Callable[[], int]) -> None:
-        self.address, self.session = address, session
+    def __init__(self, address: str, session: Session, clock: Callable[[], int], key: NodeKey | None = None) -> None:
+        self.address, self.session, self._key = address, session, key
         self._clock = clock
         self._context = zmq.Context()
         try:
@@ -45,6 +47,8 @@ class DaemonLink:
             event = recv_monitor_message(self._monitor)["event"]
             if event == zmq.EVENT_HANDSHAKE_SUCCEEDED:
                 self._send(self.session.connected())
+            elif event in _TURNED_AWAY:
+                self.session.turned_away(self._key is not None)
             elif event == zmq.EVENT_DISCONNECTED:
                 self._reconnect()
                 return
@@ -89,7 +93,11 @@ class DaemonLink:
         self._socket.setsockopt(zmq.RECONNECT_IVL_MAX, 1000)
         self._socket.setsockopt(zmq.HEARTBEAT_IVL, HEARTBEAT_MS)
         self._socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, SILENCE_MS)
-        self._monitor = self._socket.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED)
+        if self._key is not None:
+            self._socket.curve_publickey, self._socket.curve_secretkey = self._key.public, self._key.secret
+            self._socket.curve_serverkey = self._key.daemon
+        events = zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED | sum(_TURNED_AWAY)
+        self._monitor = self._socket.get_monitor_socket(events)
         self._socket.connect(self.address)
 
     def _drop(self, linger_ms: int) -> None:

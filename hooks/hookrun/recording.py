@@ -20,6 +20,7 @@ from .courier import Courier
 from .errors import HookrunError
 from .eventfile import EventFile
 from .link import DaemonLink
+from .node_key import NodeKey
 from .ring import SpanRing
 from .session import Session, State
 
@@ -54,6 +55,7 @@ class Recording:
         ring: SpanRing | None = None,
         backlog: Backlog | None = None,
         clock: Callable[[], int] = node_ns,
+        key: NodeKey | None = None,
     ) -> None:
         """Connect; HookrunError where the daemon is away, of another protocol, or refuses this node."""
         self.node = node or socket.gethostname()
@@ -66,7 +68,7 @@ class Recording:
         link = None
         if daemon is not None:
             self._session = Session(self._hello, Backlog() if backlog is None else backlog, clock)
-            link = DaemonLink(daemon, self._session, clock)
+            link = DaemonLink(daemon, self._session, clock, key)
         self.courier = Courier(self.ring, link, self._file)
         self.courier.start()
         if daemon is not None:

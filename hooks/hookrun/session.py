@@ -65,6 +65,13 @@ class Session:
         if self.state is not State.REFUSED:
             self.state = State.AWAY
 
+    def turned_away(self, with_key: bool) -> None:
+        """The daemon's door stayed shut."""
+        if with_key:
+            self._refuse("this node's key is not known there; was it revoked, or is it another daemon?")
+        else:
+            self._refuse("it asks for a key; make one there with `epid keys new` and name it here with --key")
+
     def begin(self, run_begin: Mapping[str, Any]) -> list[Message]:
         """Open a run, now or as soon as the daemon knows us."""
         self._run_begin, self._run_end, self._opened, self.path = dict(run_begin), None, False, None

@@ -14,7 +14,8 @@ import click
 from epi_protocol import events
 
 from . import __version__, settings_file
-from .errors import EpidError
+from .errors import EpidError, UsageError
+from .keys_command import keys
 
 DEFAULT_ENDPOINT = f"tcp://127.0.0.1:{events.DEFAULT_PORT}"
 
@@ -64,9 +65,10 @@ def main(context: click.Context, config_path: Path | None) -> None:
     "ports",
     multiple=True,
     metavar="PATH",
-    help="Serial port of a meter; without --port and --tcp all USB ports are watched.",
+    help="Serial port of a meter; without --port, --tcp and --zmq all USB ports are watched.",
 )
 @click.option("--tcp", "addresses", multiple=True, metavar="HOST:PORT", help="TCP address of a meter.")
+@click.option("--zmq", "publishers", multiple=True, metavar="tcp://HOST:PORT", help="A meter on Wi-Fi: its ZeroMQ publisher.")
 @click.option("--listen", default=DEFAULT_ENDPOINT, show_default=True, metavar="ENDPOINT", help="Where nodes connect.")
 @click.option(
     "--runs", "folder", default="runs", show_default=True, type=click.Path(path_type=Path), help="Folder for run files."
@@ -79,16 +81,28 @@ def main(context: click.Context, config_path: Path | None) -> None:
     help="Which meter channel (0 to 3, or BOARD:CHANNEL) feeds a node.",
 )
 @click.option("--wait", is_flag=True, help="Wait for a named meter that is not there yet instead of giving up.")
+@click.option(
+    "--keys",
+    "key_folder",
+    type=click.Path(path_type=Path),
+    help="Folder of keys: only nodes with a key may talk (see epid keys).",
+)
+@click.option(
+    "--open", "is_open", is_flag=True, help="Listen off loopback without keys: whoever reaches the port may write run files."
+)
 @click.option("--metrics", default="", metavar="HOST:PORT", help="Serve /metrics for Prometheus here; empty: not at all.")
 @click.option("--metrics-token", default="", help="Token that readers of /metrics must send; a must off loopback.")
 @click.option("--announce/--no-announce", default=True, show_default=True, help="Announce the daemon by zeroconf.")
 def serve(
     ports: tuple[str, ...],
     addresses: tuple[str, ...],
+    publishers: tuple[str, ...],
     listen: str,
     folder: Path,
     channels: tuple[str, ...],
     wait: bool,
+    key_folder: Path | None,
+    is_open: bool,
     metrics: str,
     metrics_token: str,
     announce: bool,
@@ -103,7 +117,11 @@ def serve(
     from .daemon.service import Service, Settings
 
     meters = tuple(Address(path=port) for port in ports) + tuple(parse_tcp(text) for text in addresses)
-    settings = Settings(meters, listen, folder, dict(_channel(text) for text in channels), announce, wait, metrics, metrics_token)
+    meters += tuple(parse_tcp(text, zmq=True) for text in publishers)
+    fed = dict(_channel(text) for text in channels)
+    settings = Settings(meters, listen, folder, fed, announce, wait, metrics, metrics_token, key_folder)
+    if not is_open and key_folder is None and not _is_loopback(listen):
+        raise UsageError(f"{listen} could be reached by anyone; give keys with --keys (see `epid keys --help`), or say --open")
 
     def say(text: str) -> None:
         click.echo(f"{time.strftime('%H:%M:%S')} {text}", err=True)
@@ -119,10 +137,11 @@ def serve(
 @click.option(
     "--daemon", "endpoint", default=DEFAULT_ENDPOINT, show_default=True, metavar="ENDPOINT", help="Address of the daemon."
 )
+@click.option("--keys", "key_folder", type=click.Path(path_type=Path), help="The daemon's folder of keys, where it has one.")
 @click.option("--watch", is_flag=True, help="Show it again every second until Ctrl-C.")
 @click.option("--timeout", "timeout_s", default=2.0, show_default=True, help="Seconds to wait for an answer.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def status(endpoint: str, watch: bool, timeout_s: float, as_json: bool) -> None:
+def status(endpoint: str, key_folder: Path | None, watch: bool, timeout_s: float, as_json: bool) -> None:
     """Show what the daemon sees: meters, nodes, runs.
 
     \b
@@ -133,7 +152,7 @@ def status(endpoint: str, watch: bool, timeout_s: float, as_json: bool) -> None:
     from .status_text import status_text
 
     while True:
-        seen = ask_status(endpoint, int(timeout_s * 1000))
+        seen = ask_status(endpoint, int(timeout_s * 1000), key_folder)
         if watch and not as_json and sys.stdout.isatty():
             click.clear()
         click.echo(json.dumps(seen) if as_json else status_text(seen))
@@ -169,20 +188,28 @@ def runs(folder: Path, as_json: bool) -> None:
 @click.argument("paths", nargs=-1, required=True, metavar="RUN...", type=click.Path(path_type=Path))
 @click.option("--html", "page", type=click.Path(path_type=Path, dir_okay=False), help="Write one self-contained page here.")
 @click.option("--channel", type=int, help="Meter channel that feeds the node, where the run does not say it.")
+@click.option(
+    "--calibration",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Correct the meter's gains by a file of `epi calibrate --export`.",
+)
 @click.option("--layers", is_flag=True, help="Print the table of layers too.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of tables.")
-def report(paths: tuple[Path, ...], page: Path | None, channel: int | None, layers: bool, as_json: bool) -> None:
+def report(
+    paths: tuple[Path, ...], page: Path | None, channel: int | None, calibration: Path | None, layers: bool, as_json: bool
+) -> None:
     """Say what a token cost in each run; the first run is the baseline.
 
     \b
     Example:
       epid report runs/baseline.mcap runs/pruned.mcap --html report.html
     """
+    from .analysis.calibration import load_corrections
     from .analysis.summary import summarise_all
     from .report.document import document
     from .report.tables import as_text, tables
 
-    summaries = summarise_all(paths, channel)
+    summaries = summarise_all(paths, channel, load_corrections(calibration) if calibration else None)
     if page is not None:
         from .report.page import write_page
 
@@ -222,6 +249,14 @@ def config(context: click.Context, as_example: bool, as_json: bool) -> None:
         return
     for row in found:
         click.echo(f"{row['key']:<18} {json.dumps(row['value']):<32} {row['from']}")
+
+
+main.add_command(keys)
+
+
+def _is_loopback(endpoint: str) -> bool:
+    host = endpoint.removeprefix("tcp://").rpartition(":")[0].strip("[]")
+    return not endpoint.startswith("tcp://") or host.startswith("127.") or host in ("localhost", "::1")
 
 
 def _channel(text: str) -> tuple[str, str]:

@@ -29,10 +29,13 @@ def spans(rows: list[dict[str, int]], seq: int = 0, run: str = RUN, dropped: int
 class Node:
     """A DEALER that talks to a daemon; `wait_for` answers pings while it waits."""
 
-    def __init__(self, endpoint: str, name: str = "pi0", protocol: int | None = None) -> None:
+    def __init__(self, endpoint: str, name: str = "pi0", protocol: int | None = None, key: dict[str, str] | None = None) -> None:
         self._context = zmq.Context()
         self._socket = self._context.socket(zmq.DEALER)
         self._socket.setsockopt(zmq.LINGER, 0)
+        if key is not None:
+            self._socket.curve_publickey, self._socket.curve_secretkey = key["public"].encode(), key["secret"].encode()
+            self._socket.curve_serverkey = key["daemon"].encode()
         self._socket.connect(endpoint)
         frames = events.hello(name, "5e55", "host", 1, "fake")
         if protocol is not None:

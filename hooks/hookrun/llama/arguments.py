@@ -69,6 +69,7 @@ def add_recording_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--label", default="", metavar="L", help="what reports call this run (the model's file name)")
     parser.add_argument("--node", metavar="NAME", help="what the daemon calls this machine (its host name)")
     parser.add_argument("--daemon", metavar="ADDRESS", help=f"where the daemon listens ({DEFAULT_DAEMON}, unless --out is given)")
+    parser.add_argument("--key", type=Path, metavar="FILE", help="this node's key file, where the daemon asks for one")
     parser.add_argument("--no-daemon", action="store_true", help="measure without the daemon")
     parser.add_argument("--out", type=Path, metavar="FILE", help="write the run to a file")
 

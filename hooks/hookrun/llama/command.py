@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from .. import __version__
 from ..errors import HookrunError
 from ..interruption import Interruption
+from ..node_key import read_node_key
 from ..progress import Bar
 from ..recording import Recording
 from ..ring import SpanRing
@@ -51,7 +52,13 @@ def add_parser(commands: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Carry the command out and return the exit code."""
     prompt, wait_policy = prompt_text(options), set_wait_policy()
-    recording = Recording(engine=engine_version(), node=options.node, daemon=daemon_address(options), out=options.out)
+    recording = Recording(
+        engine=engine_version(),
+        node=options.node,
+        daemon=daemon_address(options),
+        out=options.out,
+        key=None if options.key is None else read_node_key(options.key),
+    )
     with Interruption(recording.courier) as interruption:
         try:
             job = _prepare(options, prompt, wait_policy, interruption)

@@ -12,9 +12,10 @@ import numpy as np
 from epi_protocol import events
 
 from ..errors import RunFileError
+from .calibration import Correction, Corrections, calibrated_track
 from .energy import Energy, Idle, Window, chains_ratio, energy_in, idle_power
 from .run import BoardRecord, Run, load_run
-from .timeline import MeterTrack, SpanTable, meter_track, span_table
+from .timeline import MeterTrack, SpanTable, span_table
 
 CHAINS_TOLERANCE = 0.005
 """Energy registers and integrated power must agree this well, or the report warns."""
@@ -95,6 +96,7 @@ class Summary:
     alignment_bound_us: float
     lost_frames: int
     warnings: tuple[str, ...]
+    correction: Correction | None = None
 
     @property
     def simulated(self) -> bool:
@@ -102,15 +104,15 @@ class Summary:
         return self.track.simulated
 
 
-def summarise(path: Path, channel: int | None = None) -> Summary:
-    """Read a run file and work it out. `channel` overrides the meter channel that the run names.
+def summarise(path: Path, channel: int | None = None, corrections: Corrections | None = None) -> Summary:
+    """Read a run file and work it out. `channel` overrides the meter channel that the run names, `corrections` its gains.
 
     Raises RunFileError where there is no power or no spans to work with.
     """
     run = load_run(path)
     spans = span_table(run.node)
     board, index = _metered_channel(run, channel)
-    track = meter_track(board, index)
+    track, correction = calibrated_track(board, index, corrections)
     idle = idle_power(track, _windows(spans, "idle"))
     decode = _phase(track, spans, "decode", idle)
     window = Window(int(track.host_ns[0]), int(track.host_ns[-1]))
@@ -122,11 +124,12 @@ def summarise(path: Path, channel: int | None = None) -> Summary:
         prefill=_phase(track, spans, "prefill", idle),
         decode=decode,
         layers=_layers(spans, decode.j_per_token),
-        channels=_channels(board),
+        channels=_channels(board, corrections),
         chains_ratio=chains_ratio(track, window),
         alignment_bound_us=(float(track.bound_ns.max()) + spans.bound_ns) / 1e3,
         lost_frames=int(track.lost.sum()),
         warnings=(),
+        correction=correction,
     )
     return replace(summary, warnings=tuple(_warnings(summary)))
 
@@ -180,9 +183,9 @@ def _median(values: np.ndarray) -> float:
     return float(np.median(values)) if len(values) else float("nan")
 
 
-def _channels(board: BoardRecord) -> tuple[ChannelEnergy, ...]:
-    tracks = [meter_track(board, index) for index in range(len(board.description.get("channels", [])))]
-    return tuple(_channel_energy(track) for track in tracks)
+def _channels(board: BoardRecord, corrections: Corrections | None) -> tuple[ChannelEnergy, ...]:
+    tracks = [calibrated_track(board, index, corrections) for index in range(len(board.description.get("channels", [])))]
+    return tuple(_channel_energy(track) for track, _correction in tracks)
 
 
 def _channel_energy(track: MeterTrack) -> ChannelEnergy:
@@ -193,6 +196,8 @@ def _channel_energy(track: MeterTrack) -> ChannelEnergy:
 
 def _warnings(summary: Summary) -> list[str]:
     warnings = [*summary.run.damage, *(note for note in summary.run.notes if "lost" not in note)]
+    if summary.correction:
+        warnings += summary.correction.remarks()
     if summary.lost_frames:
         warnings.append(
             f"{summary.lost_frames} frames of the meter are missing; energy is exact all the same, the trace has gaps"
@@ -211,9 +216,9 @@ def _warnings(summary: Summary) -> list[str]:
     return warnings
 
 
-def summarise_all(paths: Sequence[Path], channel: int | None = None) -> list[Summary]:
+def summarise_all(paths: Sequence[Path], channel: int | None = None, corrections: Corrections | None = None) -> list[Summary]:
     """Work out several runs; the first is the baseline of every comparison."""
-    return [summarise(path, channel) for path in paths]
+    return [summarise(path, channel, corrections) for path in paths]
 
 
 def model_of(summary: Summary) -> dict[str, Any]:

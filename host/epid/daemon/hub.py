@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import zmq
 import zmq.asyncio
+from zmq.auth.asyncio import AsyncioAuthenticator
 
 from epi_protocol import PROTOCOL_VERSION, events
 from epi_protocol.errors import ProtocolError
@@ -15,6 +17,7 @@ from epi_protocol.errors import ProtocolError
 from ..clocks import ClockEstimator, Exchange, host_now_ns
 from ..errors import EpidError, UsageError
 from .board import BURST_PERIOD_NS, BURST_PINGS, LIVE_EXCHANGES, PING_LOST_NS, PING_PERIOD_NS
+from .keyring import Doorkeeper, KeyRing
 from .recorder import Closed, OpenRun, Recorder
 
 POSTROLL_NS = 1_000_000_000
@@ -47,15 +50,26 @@ class NodeSession:
 class Hub:
     """Takes the nodes' messages to the recorder, and pings the nodes. `status` is asked for what `epid status` shows."""
 
-    def __init__(self, recorder: Recorder, endpoint: str, status: Any) -> None:
+    def __init__(
+        self,
+        recorder: Recorder,
+        endpoint: str,
+        status: Callable[[], dict[str, Any]],
+        say: Callable[[str], None],
+        keys: KeyRing | None = None,
+    ) -> None:
         self.recorder = recorder
         self.sessions: dict[bytes, NodeSession] = {}
         self.refused = 0
         self._status = status
         self._daemon_id = secrets.token_hex(8)
-        self._socket = zmq.asyncio.Context.instance().socket(zmq.ROUTER)
+        self._context = zmq.asyncio.Context()
+        self._socket = self._context.socket(zmq.ROUTER)
         self._socket.setsockopt(zmq.LINGER, 200)
         self._socket.setsockopt(zmq.MAXMSGSIZE, _MAX_MESSAGE_BYTES)
+        self._door: AsyncioAuthenticator | None = None
+        if keys is not None:
+            self._lock(keys, say)
         self.endpoint = self._bind(endpoint)
 
     async def serve(self) -> None:
@@ -108,6 +122,17 @@ class Hub:
     def close(self) -> None:
         """Close the socket; what was sent already still leaves."""
         self._socket.close()
+        if self._door is not None:
+            self._door.stop()
+        self._context.term()
+
+    def _lock(self, keys: KeyRing, say: Callable[[str], None]) -> None:
+        """Let in only nodes whose key is on the ring."""
+        self._door = AsyncioAuthenticator(self._context)
+        self._door.start()
+        self._door.configure_curve_callback(credentials_provider=Doorkeeper(keys, say))
+        self._socket.curve_server = True
+        self._socket.curve_publickey, self._socket.curve_secretkey = keys.daemon_pair()
 
     async def _handle(self, identity: bytes, kind: str, body: dict[str, Any], host_ns: int) -> None:
         if kind == "status":

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import serial
@@ -20,31 +21,44 @@ _READ_BYTES = 65536
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where a meter is: a serial device's path, or host and TCP port."""
+    """Where a meter is: a serial device's path, or host and TCP port, on which `zmq` means a ZeroMQ publisher.
+
+    `usb_id` is what USB says about the board on a serial port: with MicroPython the board's own id.
+    """
 
     path: str = ""
     host: str = ""
     port: int = 0
+    zmq: bool = False
+    usb_id: str = field(default="", compare=False)
 
     def __str__(self) -> str:
         return self.path or f"tcp://{self.host}:{self.port}"
 
 
-def parse_tcp(text: str) -> Address:
+def parse_tcp(text: str, zmq: bool = False) -> Address:
     """Return the address in `host:port` or `tcp://host:port`; LinkError says what is wrong with it."""
     host, _, port = text.removeprefix("tcp://").rpartition(":")
     if not host or not port.isdigit() or not 0 < int(port) < 65536:
         raise LinkError(f"{text!r} is no TCP address; write host:port, for example 127.0.0.1:5791")
-    return Address(host=host.strip("[]"), port=int(port))
+    return Address(host=host.strip("[]"), port=int(port), zmq=zmq)
 
 
 def find_boards() -> list[Address]:
     """Return the serial ports that look like a meter board by their USB vendor id."""
-    return [Address(path=port.device) for port in list_ports.comports() if port.vid == BOARD_VENDOR_ID]
+    found = [port for port in list_ports.comports() if port.vid == BOARD_VENDOR_ID]
+    return [Address(path=port.device, usb_id=(port.serial_number or "").lower()) for port in found]
+
+
+def find_moved(address: Address, board_id: str) -> Address | None:
+    """Return where the board that was on a serial port is now, when that port is no more and the board has another name."""
+    if not address.path or Path(address.path).exists():
+        return None
+    return next((found for found in find_boards() if board_id and found.usb_id == board_id.lower()), None)
 
 
 class Link:
-    """An open way to a meter. `fileno` becomes readable when bytes wait; every failure is a LinkError with one sentence."""
+    """An open way to a meter; every failure is a LinkError with one sentence."""
 
     def __init__(self, address: Address) -> None:
         self.address = address
@@ -55,11 +69,14 @@ class Link:
         else:
             self._socket = _open_tcp(address)
 
-    def fileno(self) -> int:
-        """File descriptor to wait on."""
+    async def readable(self, timeout_s: float) -> bool:
+        """Wait for bytes or the end of the line, at most `timeout_s`; return whether there is something."""
         opened = self._serial or self._socket
         assert opened is not None
-        return int(opened.fileno())
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(_wait_for(int(opened.fileno())), timeout_s)
+            return True
+        return False
 
     def read(self) -> bytes:
         """Return what has come since the last call; LinkError where the other end is gone."""
@@ -92,11 +109,10 @@ class Link:
         return self._socket.recv(_READ_BYTES)
 
 
-async def readable(link: Link) -> None:
+async def _wait_for(descriptor: int) -> None:
     """Wait until bytes (or the end of the line) can be read."""
     loop = asyncio.get_running_loop()
     ready: asyncio.Future[None] = loop.create_future()
-    descriptor = link.fileno()
 
     def wake() -> None:
         if not ready.done():

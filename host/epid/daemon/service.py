@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import signal
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
@@ -18,10 +17,12 @@ from ..record.topics import board_topic
 from .announce import Announcement
 from .board import BoardEvent, BoardSession, ClockExchange, Hello, Log, Sample
 from .hub import Hub
-from .link import Address, Link, find_boards, readable
+from .keyring import KeyRing
+from .link import Address, Link, find_boards, find_moved
 from .metrics import MetricsServer
 from .recorder import Recorder
 from .status import board_status, daemon_status
+from .zmq_link import ZmqLink
 
 RECONNECT_S = 0.5
 HELLO_TIMEOUT_S = 6.0
@@ -41,6 +42,7 @@ class Settings:
     wait: bool
     metrics: str = ""
     metrics_token: str = ""
+    keys: Path | None = None
 
 
 Say = Callable[[str], None]
@@ -53,7 +55,8 @@ class Service:
         self.settings = settings
         self.say = say
         self.recorder = Recorder(settings.folder, settings.channels)
-        self.hub = Hub(self.recorder, settings.endpoint, self.status)
+        ring = None if settings.keys is None else KeyRing(settings.keys)
+        self.hub = Hub(self.recorder, settings.endpoint, self.status, say, ring)
         self.boards: dict[str, BoardSession] = {}
         self.links: dict[str, str] = {}
         self.metrics: MetricsServer | None = None
@@ -131,26 +134,32 @@ class Service:
     async def _look_for_boards(self, group: asyncio.TaskGroup) -> None:
         """Open every board that shows up on a USB port; one that leaves is looked for again under any name."""
         said = False
+        away: dict[str, BoardSession] = {}
         while True:
             for address in find_boards():
                 if str(address) not in self.boards:
-                    self.boards[str(address)] = BoardSession()
-                    self._tasks.append(group.create_task(self._follow_once(address)))
+                    session = self.boards[str(address)] = away.pop(address.usb_id, BoardSession())
+                    self._tasks.append(group.create_task(self._follow_once(address, session, away)))
             if not self.boards and not said:
                 self.say("no meter found yet; plug one in, or name its port with --port or --tcp")
                 said = True
             await asyncio.sleep(RECONNECT_S)
 
-    async def _follow_once(self, address: Address) -> None:
+    async def _follow_once(self, address: Address, session: BoardSession, away: dict[str, BoardSession]) -> None:
         try:
-            await self._follow(address, BoardSession())
+            await self._follow(address, session)
         except LinkError as error:
             self._lost(address, error)
         await asyncio.sleep(RECONNECT_S)
-        self.boards.pop(str(address), None)
+        self._forget(address)
+        if session.known:
+            away[session.board_id.lower()] = session
 
     async def _keep_connected(self, address: Address) -> None:
-        """Stay on one address for ever. Until its first HELLO a failure ends the daemon, unless it was told to wait."""
+        """Stay with one meter for ever: on its address, or under the name that USB has given it since.
+
+        Until its first HELLO a failure ends the daemon, unless it was told to wait.
+        """
         session = BoardSession()
         while True:
             try:
@@ -159,8 +168,11 @@ class Service:
                 if not session.known and not self.settings.wait:
                     raise
                 self._lost(address, error)
-            session.decoder = FrameDecoder()
             await asyncio.sleep(RECONNECT_S)
+            moved = find_moved(address, session.board_id)
+            if moved is not None and str(moved) not in self.boards:
+                self._forget(address)
+                address = moved
 
     def _lost(self, address: Address, error: LinkError) -> None:
         """Say once why a meter cannot be heard; the same reason again is no news."""
@@ -169,18 +181,23 @@ class Service:
             self.recorder.note(1, str(error), host_now_ns())
         self.links[str(address)] = str(error)
 
+    def _forget(self, address: Address) -> None:
+        self.boards.pop(str(address), None)
+        self.links.pop(str(address), None)
+
     async def _follow(self, address: Address, session: BoardSession) -> None:
         """Open a link and take what comes until it breaks."""
-        link = Link(address)
+        link = ZmqLink(address) if address.zmq else Link(address)
+        session.decoder = FrameDecoder()
+        if session.known:
+            self.say(f"meter {session.board_id} is back on {address}")
         self.boards[str(address)] = session
         self.links[str(address)] = "up" if session.known else "waiting for HELLO"
         opened_ns = host_now_ns()
         try:
             while True:
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(readable(link), _TICK_S)
-                    data = link.read()
-                    self._take(address, session, data, host_now_ns())
+                if await link.readable(_TICK_S):
+                    self._take(address, session, link.read(), host_now_ns())
                 self._check_hello(address, session, opened_ns)
                 command = session.command_due(host_now_ns())
                 if command is not None:

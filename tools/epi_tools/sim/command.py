@@ -13,7 +13,7 @@ from types import FrameType
 
 import click
 
-from epi_tools.chip import PI_SENSORS, Circuit, Imperfections, Load, Mains
+from epi_tools.chip import Circuit, Imperfections, Load, Mains
 from epi_tools.plant import ChannelSpecError, Ledger, parse_channels
 from epi_tools.plant.channels import GRAMMAR, build_source
 from epi_tools.plant.cpu_load import NodePower
@@ -22,6 +22,7 @@ from epi_tools.sim.host_port import HostPort, PortError, PtyPort, TcpPort
 from epi_tools.sim.micropython import BoardError, find_firmware
 from epi_tools.sim.simulator import Simulator
 from epi_tools.sim.truth import Setting, TruthFile
+from epi_tools.sim.workbench import Workbench, WorkbenchError, hidden_sensors
 
 EXAMPLE = """\b
 Example, four nodes of which one follows a process on this machine:
@@ -62,6 +63,11 @@ def host_clock() -> int:
     "--displacement", type=float, default=-15.0, show_default=True, help="Lag of the current in degrees, capacitive below 0."
 )
 @click.option("--distortion", type=float, default=0.6, show_default=True, help="Fundamental over rms current, up to 1.")
+@click.option("--hidden-gain", multiple=True, metavar="N=FACTOR", help="Channel N's transformer reads FACTOR times the current.")
+@click.option(
+    "--hidden-phase", multiple=True, metavar="N=DEG", help="Channel N's transformer lags; 180 is one clamped on reversed."
+)
+@click.option("--bench", type=click.Path(path_type=Path), help='What stands at the sockets, looked at while running: {"0": 60}.')
 @click.option("--idle-w", type=click.FloatRange(0), default=3.5, show_default=True, help="Watts of a cpu: channel at rest.")
 @click.option(
     "--full-w", type=click.FloatRange(0), default=11.0, show_default=True, help="Watts of a cpu: channel with all cores busy."
@@ -91,6 +97,9 @@ def sim(
     line_hz: float,
     displacement: float,
     distortion: float,
+    hidden_gain: tuple[str, ...],
+    hidden_phase: tuple[str, ...],
+    bench: Path | None,
     idle_w: float,
     full_w: float,
     cores: float,
@@ -108,13 +117,13 @@ def sim(
         load, power = _load(displacement, distortion), NodePower(idle_w, full_w, cores)
         specs = tuple(parse_channels(channels))
         circuits = tuple(
-            Circuit(PI_SENSORS, load, Mains(volts, line_hz), Imperfections() if ideal else Imperfections.typical(rng))
-            for _ in specs
+            Circuit(sensors, load, Mains(volts, line_hz), Imperfections() if ideal else Imperfections.typical(rng))
+            for sensors in hidden_sensors(hidden_gain, hidden_phase)
         )
         board = BoardSetting(find_firmware(firmware), circuits, json.dumps({"sample_hz": sample_hz}), seed, ticks_us)
         _check_truth(truth)
-        _serve(board, Setting(seed, power, specs, circuits), _port_maker(port_link, tcp), truth, duration, as_json)
-    except (ChannelSpecError, PortError, BoardError) as error:
+        _serve(board, Setting(seed, power, specs, circuits), _port_maker(port_link, tcp), truth, bench, duration, as_json)
+    except (ChannelSpecError, PortError, BoardError, WorkbenchError) as error:
         raise Complaint(str(error)) from error
     except KeyboardInterrupt:
         return
@@ -132,6 +141,7 @@ def _serve(
     setting: Setting,
     make_port: Callable[[], HostPort],
     truth: Path | None,
+    bench: Path | None,
     duration: float | None,
     as_json: bool,
 ) -> None:
@@ -145,7 +155,8 @@ def _serve(
         board = Board(board_setting, sources, host_clock)
         stack.callback(board.close)
         truth_file = TruthFile(truth, setting, ledger) if truth else None
-        simulator = Simulator(board, port, ledger, truth_file, host_clock)
+        on_tick = Workbench(bench, board.chips, setting.circuits).look if bench else None
+        simulator = Simulator(board, port, ledger, truth_file, host_clock, on_tick)
         _say_ready(port.name, setting, as_json)
         try:
             simulator.run(duration)

@@ -4,6 +4,7 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -37,9 +38,10 @@ def find_firmware(folder: Path | None) -> Firmware:
 
 
 def find_interpreter() -> str:
-    """Path of a MicroPython that is new enough: $MICROPYTHON, else `micropython` on PATH."""
+    """Path of a MicroPython that is new enough: $MICROPYTHON, else `micropython` on PATH or in this Python's environment."""
     asked = os.environ.get("MICROPYTHON")
-    path = shutil.which(asked or "micropython")
+    beside = str(Path(sys.executable).parent)
+    path = shutil.which(asked) if asked else shutil.which("micropython") or shutil.which("micropython", path=beside)
     if not path:
         where = f"$MICROPYTHON is {asked}, which cannot be run" if asked else "There is no micropython on PATH"
         raise BoardError(f"{where}: {HOW_TO_GET}.")

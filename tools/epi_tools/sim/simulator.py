@@ -20,8 +20,17 @@ REBOOT_NS = 250_000_000  # a board needs a moment too; and a firmware that dies 
 class Simulator:
     """Runs a board until a deadline. Nothing here waits for anybody but the next event."""
 
-    def __init__(self, board: Board, port: HostPort, ledger: Ledger, truth: TruthFile | None, clock: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        board: Board,
+        port: HostPort,
+        ledger: Ledger,
+        truth: TruthFile | None,
+        clock: Callable[[], int],
+        on_tick: Callable[[], None] | None = None,
+    ) -> None:
         self._board, self._port, self._ledger, self._truth, self._clock = board, port, ledger, truth, clock
+        self._on_tick = on_tick
         self._bridge = Bridge(board.console, port)
         self._selector = selectors.DefaultSelector()
         self._port_filenos: list[int] = []
@@ -62,6 +71,8 @@ class Simulator:
     def _tick(self, now_ns: int) -> None:
         self._bridge.tend()
         self._watch_port()
+        if self._on_tick:
+            self._on_tick()
         self._ledger.close_books(now_ns)
         self._board.keep_up()
         if now_ns >= self._next_truth_ns:
