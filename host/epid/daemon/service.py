@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from .link import Address, Link, find_boards, find_moved
 from .metrics import MetricsServer
 from .recorder import Recorder
 from .status import board_status, daemon_status
+from .systemd import Notifier
 from .zmq_link import ZmqLink
 
 RECONNECT_S = 0.5
@@ -62,6 +64,7 @@ class Service:
         self.metrics: MetricsServer | None = None
         if settings.metrics:
             self.metrics = MetricsServer(settings.metrics, settings.metrics_token, settings.folder, self.status)
+        self._notifier = Notifier(os.environ)
         self._started_ns = host_now_ns()
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -92,8 +95,10 @@ class Service:
                 jobs += [self._keep_connected(address) for address in self.settings.addresses]
                 if not self.settings.addresses:
                     jobs.append(self._look_for_boards(group))
+                jobs.append(self._notifier.keep_alive())
                 self._tasks = [group.create_task(job) for job in jobs]
                 ready()
+                self._notifier.ready()
                 await stop.wait()
                 self.say("stopping")
                 for task in self._tasks:
