@@ -26,11 +26,18 @@ _REST_NS = 2_000_000_000
 
 
 class HashingWriter:
-    """Writes to `file` and hashes the same bytes in a thread; a context manager, `hexdigest` after it has closed."""
+    """Writes to `file` and hashes the same bytes in a thread; a context manager, `hexdigest` after it has closed.
+
+    Chunks go over, and free places come back, on two C-level queues: a bounded `queue.Queue` locks in Python code, where
+    Ctrl-C at the wrong instant leaves the lock taken for ever.
+    """
 
     def __init__(self, file: BinaryIO) -> None:
         self._file, self._digest = file, hashlib.sha256()
-        self._chunks: queue.Queue[bytes | None] = queue.Queue(_QUEUED_CHUNKS)
+        self._chunks: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        self._places: queue.SimpleQueue[None] = queue.SimpleQueue()
+        for _ in range(_QUEUED_CHUNKS):
+            self._places.put(None)
         self._thread = threading.Thread(target=self._hash, daemon=True)
 
     def __enter__(self) -> Self:
@@ -43,6 +50,7 @@ class HashingWriter:
 
     def write(self, data: bytes) -> None:
         """Write and hash; raises what the file raises."""
+        self._places.get()
         self._chunks.put(data)
         self._file.write(data)
 
@@ -53,6 +61,7 @@ class HashingWriter:
     def _hash(self) -> None:
         while (data := self._chunks.get()) is not None:
             self._digest.update(data)
+            self._places.put(None)
 
 
 def file_sha256(path: Path, cache: Path | None, advance: Callable[[int], None]) -> str:

@@ -20,7 +20,7 @@ class Ranking:
     """By what to rank heads: see `score_heads`."""
 
     criterion: str = "l2"
-    per_layer: bool = True
+    per_layer: bool = False
     seed: int = 0
 
 

@@ -1,8 +1,10 @@
 """Weight norms per query head, straight from the GGUF: the cheapest criterion, with no data and no gradient.
 
-The score of a head is the sum over its q, k, v and o slices of that slice's norm (L1 or L2), each divided by the mean of
-its kind within the layer. Without that division a global ranking empties the first two layers, where norms are small and
-heads matter most, and the model collapses; with it a score says how a head compares with its neighbours.
+The score of a head is the sum over its q, k, v and o slices of that slice's norm (L1 or L2), as it is or divided by the
+mean of its kind within the layer. Dividing is the usual remedy where small norms make a global ranking empty the first
+layers; with all four slices summed it is no remedy. On SmolLM2-135M (22 % of heads, balanced, L2, 1,024 tokens of each of
+two texts, one run) undivided norms took nothing from layers 0 and 1 and gave a perplexity of 94 and 93, divided ones took 9
+of their 18 heads and gave 274 and 285, from 32 and 43 uncut. Weight norms are a weak criterion either way: protect layers.
 """
 
 from collections.abc import Callable, Iterator

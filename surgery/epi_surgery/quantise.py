@@ -111,6 +111,8 @@ def _quantise(source: Path, target: Path, mix: str, allow_requantize: bool, adva
         except BaseException:
             child.kill()  # inside the engine it would not hear Ctrl-C before it is done
             raise
+    if "iostream error" in tail:
+        raise SurgeryError(f"{target.parent}: the disk is full, or became unwritable; nothing was left behind")
     if child.returncode:
         raise ProofFailed(f"quantising to {mix}: {cause(child.returncode, tail)}")
 
@@ -120,8 +122,7 @@ def _follow(log: IO[bytes], advance: Callable[[int], None]) -> str:
     tail: deque[str] = deque(maxlen=_KEPT_LINES)
     for raw in log:
         line = raw.decode("utf-8", errors="replace")
+        tail.append(line)  # an error ends the very line that announced a tensor
         if _PROGRESS.match(line):
             advance(1)
-        else:
-            tail.append(line)
     return "".join(tail)

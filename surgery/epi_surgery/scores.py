@@ -23,7 +23,7 @@ def score_heads(
     if criterion not in CRITERIA:
         raise SurgeryError(f"criterion '{criterion}' is not one of {', '.join(CRITERIA)}")
     scores = norm_scores(model, arch, int(criterion[1]), per_layer, advance)
-    return f"{criterion} of q, k, v, o, {'relative to the layer' if per_layer else 'raw'}", scores
+    return f"{criterion} of q, k, v, o, {'relative to the layer' if per_layer else 'as they are'}", scores
 
 
 def random_scores(arch: Architecture, seed: int) -> Scores:

@@ -9,8 +9,18 @@ import gguf
 import numpy as np
 import pytest
 from gguf.quants import quantize
+from hypothesis import HealthCheck, settings
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+# A busy machine is no failure.
+settings.register_profile(
+    "surgery",
+    deadline=None,
+    max_examples=60,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
+)
+settings.load_profile("surgery")
 
 N_VOCAB = 300
 F32 = gguf.GGMLQuantizationType.F32

@@ -63,7 +63,7 @@ def test_truncated_in_the_header_at_every_byte(pico_once, tmp_path):
             GgufFile(broken)
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.integers(0, 12_000), st.binary(min_size=1, max_size=8))
 def test_a_damaged_header_never_escapes_as_another_error(pico_once, tmp_path, at, junk):
     data = bytearray(pico_once.read_bytes())

@@ -71,7 +71,7 @@ def edited(plan, path, value):
         (["layers", 1, "query"], [1, 0, 2, 3], "layer 1: heads must be ascending"),
         (["layers", 1, "query"], [0, 0, 1], "layer 1: heads must be ascending"),
         (["layers", 1, "query"], [0, 99], "query head 99 does not exist"),
-        (["layers", 1, "kv"], [0], "layer 1: heads must be ascending"),
+        (["layers", 1, "kv"], [], "layer 1: heads must be ascending"),
         (["shares", "query_heads", "after"], 1, "edited by hand"),
         (["shares", "parameters"], 3, "section 'parameters'"),
         (["per_token", "context"], -1, "'context'"),

@@ -1,5 +1,9 @@
 """Export through llama.cpp's quantiser, and the cut of what it makes: K-quants, aligned and straddled."""
 
+import resource
+import subprocess
+import sys
+
 import gguf
 import pytest
 from click.testing import CliRunner
@@ -67,4 +71,17 @@ def test_an_export_that_fails_leaves_nothing(pico_once, tmp_path, monkeypatch):
     monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 1000}))
     result = CliRunner().invoke(main, ["export", str(pico_once), "--quantize", "Q8_0", "--out", str(tmp_path / "q.gguf")])
     assert result.exit_code == 1 and "only 1,000 are free" in result.output
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_disk_that_fills_up_under_the_quantiser_is_a_sentence(pico_once, tmp_path):
+    command = [sys.executable, "-m", "epi_surgery", "export", str(pico_once), "--quantize", "F16"]
+    done = subprocess.run(
+        [*command, "--out", str(tmp_path / "q.gguf")],
+        capture_output=True,
+        text=True,
+        check=False,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000)),
+    )
+    assert done.returncode == 1 and "the disk is full" in done.stderr and done.stderr.count("\n") == 1
     assert not list(tmp_path.iterdir())

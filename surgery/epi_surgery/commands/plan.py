@@ -33,7 +33,7 @@ from epi_surgery.table import aligned, percent, ranges
 @click.option(
     "--criterion", type=click.Choice(CRITERIA), default="l2", show_default=True, help="What ranks the heads; the lowest leave."
 )
-@click.option("--raw", is_flag=True, help="Compare norms across layers as they are. Tends to wreck the first layers.")
+@click.option("--relative", is_flag=True, help="Compare each norm with the mean of its layer first.")
 @click.option("--seed", type=int, default=0, show_default=True, help="For the criterion 'random'.")
 @click.option(
     "--target", type=click.Choice(TARGETS), default="all", show_default=True, help="All layers, the first or the last quarter."
@@ -49,7 +49,7 @@ def plan(
     layout: str,
     uniform: bool,
     criterion: str,
-    raw: bool,
+    relative: bool,
     seed: int,
     target: str,
     protected: str,
@@ -66,7 +66,7 @@ def plan(
     check_target(out, force)
     aim = Aim(fraction, layout, uniform, target, layer_list(protected))
     with GgufFile(model) as opened:
-        ranked = rank(opened, Ranking(criterion, per_layer=not raw, seed=seed), default_cache(), bar)
+        ranked = rank(opened, Ranking(criterion, per_layer=relative, seed=seed), default_cache(), bar)
         made = make_plan(ranked, aim, context)
     write_plan(out, made)
     click.echo(plan_json(made) if as_object else summary(made, out))
