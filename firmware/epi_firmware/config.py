@@ -36,11 +36,14 @@ _CHANNEL = {
 }
 """(default, least, most) of every setting; see firmware/README.md for what they mean."""
 
+_WIFI_PORT = (5792, 1, 65535)
+
 
 def defaults():
     """Return the settings of a board without a file: four channels, pi1 to pi4."""
     settings = {name: limits[0] for name, limits in _BOARD.items()}
     settings["channels"] = [_channel_defaults(index) for index in range(MAX_CHANNELS)]
+    settings["wifi"] = None
     return settings
 
 
@@ -67,9 +70,26 @@ def checked(given, path=CONFIG_FILE):
     if not isinstance(channels, list) or not 1 <= len(channels) <= MAX_CHANNELS:
         complaints.append("%s: channels has to be a list of 1 to %d objects; the default is used" % (path, MAX_CHANNELS))
         channels = settings["channels"]
-    _take(_BOARD, given, settings, ("channels",), path, complaints)
+    _take(_BOARD, given, settings, ("channels", "wifi"), path, complaints)
+    if "wifi" in given:
+        settings["wifi"] = _wifi(given["wifi"], path, complaints)
     settings["channels"] = [_channel(index, one, path, complaints) for index, one in enumerate(channels)]
     return settings, complaints
+
+
+def _wifi(given, path, complaints):
+    """Return the network to join, or None. A sentence about it never shows the password."""
+    where = "%s: wifi" % path
+    if not isinstance(given, dict) or not _is_text(given.get("ssid"), 1, 32) or not _is_text(given.get("password"), 8, 63):
+        complaints.append("%s needs ssid (1 to 32 bytes) and password (8 to 63 bytes); frames stay on USB" % where)
+        return None
+    wifi = {"ssid": given["ssid"], "password": given["password"], "port": _WIFI_PORT[0]}
+    _take({"port": _WIFI_PORT}, given, wifi, ("ssid", "password"), where, complaints)
+    return wifi
+
+
+def _is_text(value, least, most):
+    return isinstance(value, str) and least <= len(value.encode()) <= most
 
 
 def _channel_defaults(index):
@@ -85,7 +105,7 @@ def _channel(index, given, path, complaints):
         complaints.append("%s is no JSON object; the defaults are used" % where)
         return channel
     name = given.get("name", channel["name"])
-    if isinstance(name, str) and 1 <= len(name.encode()) <= 24:
+    if _is_text(name, 1, 24):
         channel["name"] = name
     else:
         complaints.append("%s: name has to be text of 1 to 24 bytes; %s is used" % (where, channel["name"]))

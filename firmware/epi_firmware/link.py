@@ -21,7 +21,6 @@ from epi_protocol.messages import (
 
 from .registers import const
 
-_CHUNK = const(64)  # one USB packet: what the line says it can take, it takes without blocking
 _STALL_US = const(1_000_000)
 _LOGS = const(8)
 _NOTHING, _PONG, _HELLO, _LOG, _SAMPLE = const(0), const(1), const(2), const(3), const(4)
@@ -30,7 +29,7 @@ _NONCE, _RECV, _SEND = offset_of(PONG_FIELDS, "nonce"), offset_of(PONG_FIELDS, "
 
 
 class Link:
-    """Sends what waits and takes commands through `port` (see `serial_port.SerialPort` for its five methods)."""
+    """Sends what waits and takes commands through `port`: see `serial_port.SerialPort` for its methods."""
 
     def __init__(self, port, ring, boot_id, hello, clock, ticks64):
         self.leave = False
@@ -92,7 +91,7 @@ class Link:
             if self._what == _NOTHING:
                 self._choose()
             left = self._length - self._sent
-            taken = port.write(self._frame, self._sent, left if left < _CHUNK else _CHUNK)
+            taken = port.write(self._frame, self._sent, left if left < port.chunk else port.chunk)
             if taken:
                 self._sent += taken
                 self._moved_at = self._clock.ticks_us()

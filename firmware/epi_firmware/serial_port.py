@@ -8,8 +8,10 @@ class SerialPort:
     """Five methods that `Link` needs; none allocates.
 
     readable(timeout_ms) and writable() say whether a read or a write would do something; read_byte() returns one byte;
-    write(buf, start, n) returns how many of buf[start:start+n] the line took.
+    write(buf, start, n) returns how many of buf[start:start+n] the line took; n is at most `chunk`.
     """
+
+    chunk = 64  # one USB packet: what the line says it can take, it takes without blocking
 
     def __init__(self):
         self._in = sys.stdin.buffer

@@ -213,6 +213,8 @@ class Bus:
 class Port:
     """A line to the host: `incoming` is what the host sends, `outgoing` what it gets; `room` is how much it takes, -1 no end."""
 
+    chunk = 64
+
     def __init__(self, clock, keep=True):
         self.clock = clock
         self.incoming = bytearray()

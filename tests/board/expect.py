@@ -10,6 +10,11 @@ def raises(kind, call, *args):
     raise AssertionError("%s did not raise %s" % (call, kind.__name__))
 
 
+def equal(found, expected):
+    """Assert that both are equal, and show both where they are not."""
+    assert found == expected, (found, expected)
+
+
 class Noise:
     """A small reproducible source of bytes (xorshift of 16 bits)."""
 

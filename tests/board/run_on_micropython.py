@@ -19,8 +19,11 @@ MODULES = (
     "test_frame",
     "test_link",
     "test_messages",
+    "test_publisher",
     "test_ring",
     "test_ticks",
+    "test_wifi",
+    "test_zmtp",
 )
 
 

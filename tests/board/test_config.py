@@ -85,3 +85,16 @@ def test_every_default_lies_within_its_limits():
     for table in (config._BOARD, config._CHANNEL):
         for name, (default, least, most) in table.items():
             assert least <= default <= most, name
+
+
+def test_a_wifi_needs_name_and_password_and_its_sentence_never_shows_them():
+    home = {"ssid": "home", "password": "secret-word"}
+    settings, complaints = config.checked({"wifi": home})
+    assert not complaints and settings["wifi"] == {"ssid": "home", "password": "secret-word", "port": 5792}
+    assert config.checked({})[0]["wifi"] is None
+    for wrong in ("home", {}, {"ssid": "home"}, {"ssid": "", "password": "secret-word"}, {"ssid": "home", "password": "short"}):
+        settings, complaints = config.checked({"wifi": wrong})
+        assert settings["wifi"] is None and len(complaints) == 1 and "frames stay on USB" in complaints[0], wrong
+        assert "secret" not in complaints[0] and "short" not in complaints[0]
+    settings, complaints = config.checked({"wifi": {"ssid": "home", "password": "secret-word", "port": 0}})
+    assert settings["wifi"]["port"] == 5792 and "wifi: port is 0 and has to be" in complaints[0]

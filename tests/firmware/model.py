@@ -19,6 +19,8 @@ J_PER_TICK = 0.36
 class Line:
     """The serial line: `incoming` goes to the board; `open` is False while the host does not read."""
 
+    chunk = 64
+
     def __init__(self, clock):
         self.incoming, self.outgoing, self.open = bytearray(), bytearray(), True
         self._clock = clock

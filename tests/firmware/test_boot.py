@@ -1,73 +1,12 @@
 """The board's own main.py under a real MicroPython with 190 KB: from boot to the prompt, over real stdin and stdout."""
 
 import json
-import os
-import subprocess
-import time
-from pathlib import Path
 
-import interpreters
 import pytest
+from booted import of_kind
 
 from epi_protocol import messages as m
-from epi_protocol.frame import FrameDecoder, encode_command
-
-FAKE_MACHINE = Path(__file__).parent / "fake_machine"
-
-
-class Board:
-    """main.py in `folder`, its stdin and stdout in our hands."""
-
-    def __init__(self, folder):
-        try:
-            command = interpreters.unix_command("190k")
-        except interpreters.Missing as missing:
-            pytest.skip(str(missing))
-        paths = ":".join(map(str, (FAKE_MACHINE, *interpreters.FOLDERS[:2], ".frozen")))
-        self.process = subprocess.Popen(
-            [*command, "-c", "import main"],
-            env={**os.environ, "MICROPYPATH": paths},
-            cwd=folder,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
-        os.set_blocking(self.process.stdout.fileno(), False)
-        self.decoder = FrameDecoder()
-
-    def until(self, wanted, timeout_s=20):
-        """Collect payloads until `wanted(payloads)` is true; return them."""
-        payloads, deadline = [], time.monotonic() + timeout_s
-        while not wanted(payloads):
-            assert time.monotonic() < deadline, payloads
-            assert self.process.poll() is None, self.process.stderr.read()
-            payloads += self.decoder.feed(self.process.stdout.read() or b"")
-            time.sleep(0.005)
-        return payloads
-
-    def send(self, data):
-        self.process.stdin.write(data)
-        self.process.stdin.flush()
-
-
-@pytest.fixture
-def boot(tmp_path):
-    boards = []
-
-    def start():
-        boards.append(Board(tmp_path))
-        return boards[-1]
-
-    yield start
-    for board in boards:
-        board.process.kill()
-        board.process.wait()
-        for stream in (board.process.stdin, board.process.stdout, board.process.stderr):
-            stream.close()
-
-
-def of_kind(payloads, kind):
-    return [payload for payload in payloads if payload[0] == kind]
+from epi_protocol.frame import encode_command
 
 
 def test_hello_first_then_samples_pongs_and_the_prompt(boot):

@@ -237,6 +237,57 @@ class Deaf:
         return 0
 
 
+@pytest.mark.parametrize("seconds", [0.01, 0.05, 0.2, 3.0])
+def test_a_line_that_reads_all_ones_delays_energy_and_loses_none(seconds):
+    model = running()
+    for _ in range(5):
+        model.board.ports[1].faults = Deaf()
+        faulty = model.samples(seconds)
+        model.board.ports[1].faults = None
+        after = model.samples(1.37)[-1][1]
+        assert after[1]["unknown"] == 0 and flags_of(after[1]) <= {"SETTLING"}
+        assert after[1]["forward"] == model.cleared[1][reg.AP_ENERGY]
+        late = [flags_of(channels[1]) & {"ENERGY_LATE", "ABSENT"} for _head, channels in faulty]
+        assert all(late[1:]) and not any(flags_of(channels[0]) for _head, channels in faulty)
+    assert model.block(1)["forward"] * J_PER_TICK == pytest.approx(5.0 * model.board.clock.now_ns * 1e-9, rel=0.2)
+
+
+def test_a_brown_out_of_board_and_chips_is_a_new_boot_and_new_books():
+    model = running()
+    model.run(2)
+    for chip in model.chips:
+        chip.brown_out()
+    model.boot(b"NEXT")
+    payloads = model.run(4)
+    samples = samples_of(payloads)
+    assert [head["seq"] for head, _channels in samples] == list(range(len(samples)))
+    assert all(head["boot_id"] == b"NEXT" for head, _channels in samples), "the mark: no difference is taken across boots"
+    assert sum("set up; the chip's checksums are" in text for text in logs_of(payloads)) == 4
+    first, last = samples[0], samples[-1]
+    for number, watts in enumerate((3.5, 5.0, 11.0, 8.0)):
+        seconds = (last[0]["board_us"] - first[0]["board_us"]) * 1e-6
+        joules = last[1][number]["forward"] * J_PER_TICK
+        assert 0 < joules < watts * seconds and joules == pytest.approx(watts * (seconds - 0.15), abs=0.8)
+        assert flags_of(last[1][number]) == set()
+
+
+@pytest.mark.parametrize("after_s", [0.3, 0.8, 1.5, 3.0, 10.0])
+def test_a_flipped_address_just_after_a_reset_bends_the_books_by_a_few_ticks_at_most(after_s):
+    """The one fault that may go unmarked: 42H (absolute energy) answers for 40H while it still holds next to nothing."""
+    model = running()
+    model.chips[2].brown_out()
+    model.run(after_s)
+    audit = Audit(model, 2)
+    faults = model.board.faults(2)
+    _flip_at(model.board.ports[2], faults, "flip_mosi_once", 3, 6)
+    one_sweep(model)
+    audit.check()
+    block, cleared = model.block(2), model.cleared[2]
+    assert faults.happened == 1
+    assert 0 <= block["forward"] - cleared[reg.AP_ENERGY] <= 12
+    assert audit.unmarked <= 1 and (after_s < 3 or audit.unmarked == 0)
+
+
 def test_a_wrong_checksum_at_start_up_is_refused():
     model = Model()
     chip = model.chips[0]

@@ -59,3 +59,16 @@ def test_the_firmware_fits_a_heap_of_190_kb_with_room():
     # The 64-bit interpreter's objects are twice as large as the board's: what is free here is more there.
     assert figures["used"] + figures["free"] < 194_000
     assert figures["free"] > 40_000
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_publishing_allocates_nothing(name):
+    try:
+        result = RUNS[name](ON_BOARD / "publishing.py")
+    except interpreters.Missing as missing:
+        pytest.skip(str(missing))
+    figures = figures_of(result)
+    assert figures["allocated"] == 0
+    sample, pong, hello = 10 + 221, 8 + 32, 16 + 1212  # what topic and lengths take, and the frame
+    assert figures["sent"] == 2000 * sample + 1000 * (pong + 10) + 100 * hello
+    assert (figures["subscribers"], figures["command_bytes"], figures["refused"]) == (3, 3 * 1000 * 20, 0)

@@ -14,10 +14,20 @@ EPI = [sys.executable, "-c", "from epi_tools.cli import epi; epi()"]
 class RunningSim:
     """`epi sim` as a child process, with its port open; ends with Ctrl-C."""
 
-    def __init__(self, folder: Path, *arguments: str, main: str | None = None) -> None:
+    def __init__(self, folder: Path, *arguments: str, main: str | None = None, ideal: bool = True) -> None:
         self.link = folder / "meter"
         self.truth = folder / "truth.json"
-        command = [*EPI, "sim", "--json", "--ideal", "--port-link", str(self.link), "--truth", str(self.truth), *arguments]
+        command = [
+            *EPI,
+            "sim",
+            "--json",
+            *(["--ideal"] if ideal else []),
+            "--port-link",
+            str(self.link),
+            "--truth",
+            str(self.truth),
+            *arguments,
+        ]
         if main is not None:
             firmware = folder / "firmware"
             firmware.mkdir(exist_ok=True)

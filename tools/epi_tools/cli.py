@@ -5,6 +5,7 @@ from importlib import import_module
 import click
 
 COMMANDS = {
+    "calibrate": ("epi_tools.calibrate.command", "calibrate", "Find a channel's errors against a reference, and correct them."),
     "demo": ("epi_tools.demo", "demo", "The main job from end to end, on a simulated meter."),
     "flash": ("epi_tools.flash.command", "flash", "Put the firmware on a meter board, with a way back."),
     "sim": ("epi_tools.sim.command", "sim", "Run the real firmware on simulated meter chips."),

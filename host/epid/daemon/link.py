@@ -51,10 +51,11 @@ def find_boards() -> list[Address]:
 
 
 def find_moved(address: Address, board_id: str) -> Address | None:
-    """Return where the board that was on a serial port is now, when that port is no more and the board has another name."""
-    if not address.path or Path(address.path).exists():
+    """Return where the board that was on a serial port is now, or None where it has kept its name or is nowhere."""
+    if not address.path or not board_id:
         return None
-    return next((found for found in find_boards() if board_id and found.usb_id == board_id.lower()), None)
+    here = Path(address.path).resolve()
+    return next((found for found in find_boards() if found.usb_id == board_id.lower() and Path(found.path) != here), None)
 
 
 class Link:

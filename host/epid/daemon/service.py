@@ -155,10 +155,10 @@ class Service:
             await self._follow(address, session)
         except LinkError as error:
             self._lost(address, error)
-        await asyncio.sleep(RECONNECT_S)
-        self._forget(address)
         if session.known:
             away[session.board_id.lower()] = session
+        await asyncio.sleep(RECONNECT_S)
+        self.boards.pop(str(address), None)
 
     async def _keep_connected(self, address: Address) -> None:
         """Stay with one meter for ever: on its address, or under the name that USB has given it since.
@@ -176,7 +176,7 @@ class Service:
             await asyncio.sleep(RECONNECT_S)
             moved = find_moved(address, session.board_id)
             if moved is not None and str(moved) not in self.boards:
-                self._forget(address)
+                self.boards.pop(str(address), None)
                 address = moved
 
     def _lost(self, address: Address, error: LinkError) -> None:
@@ -186,23 +186,18 @@ class Service:
             self.recorder.note(1, str(error), host_now_ns())
         self.links[str(address)] = str(error)
 
-    def _forget(self, address: Address) -> None:
-        self.boards.pop(str(address), None)
-        self.links.pop(str(address), None)
-
     async def _follow(self, address: Address, session: BoardSession) -> None:
         """Open a link and take what comes until it breaks."""
         link = ZmqLink(address) if address.zmq else Link(address)
         session.decoder = FrameDecoder()
-        if session.known:
-            self.say(f"meter {session.board_id} is back on {address}")
         self.boards[str(address)] = session
-        self.links[str(address)] = "up" if session.known else "waiting for HELLO"
+        self.links.setdefault(str(address), "waiting for HELLO")
         opened_ns = host_now_ns()
         try:
             while True:
                 if await link.readable(_TICK_S):
                     self._take(address, session, link.read(), host_now_ns())
+                    self._notice_return(address, session)
                 self._check_hello(address, session, opened_ns)
                 command = session.command_due(host_now_ns())
                 if command is not None:
@@ -210,9 +205,14 @@ class Service:
         finally:
             link.close()
 
+    def _notice_return(self, address: Address, session: BoardSession) -> None:
+        if session.known and session.decoder.frames and self.links[str(address)] != "up":
+            self.links[str(address)] = "up"
+            self.say(f"meter {session.board_id} is back on {address}")
+
     def _check_hello(self, address: Address, session: BoardSession, opened_ns: int) -> None:
         waited_s = (host_now_ns() - opened_ns) / 1e9
-        if session.known or waited_s < HELLO_TIMEOUT_S:
+        if (session.known and session.decoder.frames) or waited_s < HELLO_TIMEOUT_S:
             return
         heard = session.decoder.garbage_bytes + session.decoder.frames
         what = "something that is no epi-meter talks" if heard else "nothing was heard"

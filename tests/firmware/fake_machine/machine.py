@@ -27,3 +27,13 @@ class SPI:
 
     def write_readinto(self, tx, rx):
         rx[0] = rx[1] = rx[2] = 0xFF
+
+
+class Timer:
+    """Calls back once, at once: no test waits for a timer."""
+
+    PERIODIC = 1
+
+    def __init__(self, number, mode=0, period=0, callback=None):
+        assert (number, mode, period) == (-1, self.PERIODIC, 2000)
+        callback(self)

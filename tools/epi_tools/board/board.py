@@ -15,7 +15,7 @@ from epi_tools.board.errors import BoardError
 from epi_tools.board.hello import Hello
 from epi_tools.board.repl import Repl
 
-_CHUNK = 1024
+_CHUNK = 2048
 
 _IDENTIFY = """
 import sys, json, machine
@@ -122,14 +122,16 @@ class Board:
 
     def write(self, path: str, data: bytes, progress: Callable[[int], None] | None = None) -> None:
         """Make or overwrite a file in place; `progress` gets the number of bytes of each piece written."""
-        doing = f"write {path}"
-        self.run(f"from binascii import a2b_base64\nf = open({path!r}, 'wb')", doing)
-        for at in range(0, len(data), _CHUNK):
+        code = f"from binascii import a2b_base64\nf = open({path!r}, 'wb')\n"
+        for at in range(0, max(len(data), 1), _CHUNK):
             piece = data[at : at + _CHUNK]
-            self.run(f"f.write(a2b_base64({base64.b64encode(piece)!r}))", doing)
+            code += f"f.write(a2b_base64({base64.b64encode(piece)!r}))\n"
+            if at + _CHUNK >= len(data):
+                code += "f.close()"
+            self.run(code, f"write {path}")
+            code = ""
             if progress:
                 progress(len(piece))
-        self.run("f.close()", doing)
 
     def replace(self, path: str, data: bytes) -> None:
         """Write a file so that a power cut leaves the old one or the new one: temporary name, sha256, rename."""

@@ -17,6 +17,7 @@ from epi_tools.board.ports import find_ports, open_port
 
 _READ_S = 0.05
 _RETRY_S = 0.2
+_SILENCE_S = 3.0  # a running firmware says HELLO every second: look elsewhere after this
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +40,14 @@ class Hello:
 
 
 class Listener:
-    """Listens to a firmware on an open `line`: its last HELLO, and how many sweeps of this boot it has made."""
+    """Listens to a firmware on an open `line`: its last HELLO, how often this boot said it, and how many sweeps it has made.
+
+    A board on a network sends its samples there; on its serial line only HELLO shows that it lives.
+    """
 
     def __init__(self, port: str, line: serial.Serial) -> None:
         self.hello: Hello | None = None
+        self.hellos = 0
         self.sweeps = 0
         self._port, self._line = port, line
         self._decoder = FrameDecoder()
@@ -65,7 +70,8 @@ class Listener:
         except ProtocolError:
             return  # a damaged one; the next comes within a second
         if not self.hello or self.hello.boot_id != boot_id:
-            self.sweeps = 0
+            self.hellos = self.sweeps = 0
+        self.hellos += 1
         self.hello = Hello(self._port, boot_id, description)
 
 
@@ -78,7 +84,7 @@ def wait_for_hello(
 ) -> Hello | None:
     """HELLO of the board `board_id`, which may come back on `port` or under another name; None when it does not come.
 
-    `enough` says when what was heard suffices: for more than a HELLO, or for a certain one.
+    Without an id, any board on USB will do. `enough` says when what was heard suffices: more than a HELLO, or a certain one.
     """
     deadline = clock() + timeout_s
     while clock() < deadline:
@@ -92,8 +98,8 @@ def wait_for_hello(
 
 def ports_of(port: str, board_id: str) -> list[str]:
     """Where the board may be by now: the port that USB gives its id, else the old name."""
-    known = [found.path for found in find_ports() if found.board_id == board_id]
-    return known or [port]
+    known = [found.path for found in find_ports() if board_id in ("", found.board_id)]
+    return known or [port] * bool(port)
 
 
 def _listen_on(
@@ -106,13 +112,14 @@ def _listen_on(
         return None  # not there yet, or not ours: the caller tries again until its time is up
     with line:
         listener = Listener(path, line)
-        while clock() < deadline:
+        silent_until = clock() + _SILENCE_S
+        while clock() < (deadline if listener.hello else min(deadline, silent_until)):
             try:
                 listener.listen()
             except (OSError, serial.SerialException):
                 return None  # it is resetting
             hello = listener.hello
-            if hello and hello.board_id not in ("", board_id):
+            if hello and board_id and hello.board_id not in ("", board_id):
                 return None
             if hello and enough(listener):
                 return hello

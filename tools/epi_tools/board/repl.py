@@ -16,11 +16,12 @@ from epi_protocol.frame import encode_command
 from epi_protocol.messages import pack_repl
 from epi_tools.board.errors import BoardError, SnippetError
 from epi_tools.board.hello import Hello, Listener
-from epi_tools.board.ports import check_port, open_trouble
+from epi_tools.board.ports import check_port, open_port, open_trouble
 
 HELLO_S = 2.5  # a running firmware says HELLO every second
 _LEAVE_S = 5.0
 _LINE_S = 0.05
+PROMPT_S = 2.0
 _ANSWER_S = 10.0
 
 
@@ -34,7 +35,8 @@ class Repl:
             self._transport = SerialTransport(port, timeout=_LINE_S)
             self._transport.serial.write_timeout = 5
         except (TransportError, OSError, serial.SerialException) as error:
-            raise open_trouble(port, error.__context__ or error) from error
+            open_port(port, _LINE_S).close()  # says why, which mpremote keeps to itself
+            raise open_trouble(port, error) from error
         try:
             self.hello = self._leave_program()
             self._enter()
@@ -79,15 +81,16 @@ class Repl:
         return listener.hello
 
     def _enter(self) -> None:
-        self._transport.serial.timeout = _ANSWER_S
+        self._transport.serial.timeout = PROMPT_S
         with self._one_sentence():
             try:
-                self._transport.enter_raw_repl(soft_reset=False, timeout_overall=3)
+                self._transport.enter_raw_repl(soft_reset=False, timeout_overall=PROMPT_S)
             except TransportError as error:
                 raise BoardError(
                     f"Nothing on {self.port} answers like a MicroPython: is it the board's port? "
                     "If so, unplug the board and plug it in again."
                 ) from error
+        self._transport.serial.timeout = _ANSWER_S
 
     @contextlib.contextmanager
     def _one_sentence(self) -> Iterator[None]:
@@ -98,6 +101,6 @@ class Repl:
         except serial.SerialTimeoutException as error:
             raise BoardError(f"The board on {self.port} takes no bytes: unplug it and plug it in again.") from error
         except (OSError, serial.SerialException) as error:
-            raise BoardError(f"The board on {self.port} is gone: was it unplugged?") from error
+            raise BoardError(f"The board on {self.port} is gone: plug it in again and repeat.") from error
         except (TransportError, struct.error) as error:
             raise BoardError(f"The board on {self.port} stopped answering at its prompt: unplug it and try again.") from error

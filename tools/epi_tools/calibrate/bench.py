@@ -37,8 +37,11 @@ class Bench(Protocol):
     def config(self) -> BoardConfig:
         """Read the configuration; the board may restart for it."""
 
-    def store(self, text: str) -> BoardConfig:
-        """Replace config.json in one step and restart with it; nothing is changed where the firmware complains about it."""
+    def store(self, text: str, checked: bool = True) -> BoardConfig:
+        """Replace config.json in one step and restart with it; nothing is changed where the firmware complains about it.
+
+        `checked` False stores it all the same: what a person had there before comes back, right or wrong.
+        """
 
 
 def parse_survey(text: str, printed: str) -> BoardConfig:
@@ -58,7 +61,7 @@ def check_complaints(before: BoardConfig, after: BoardConfig) -> None:
     """The firmware finds nothing wrong with the new file that it did not find before."""
     new = [line for line in after.complaints if line not in before.complaints and "calibration is not a setting" not in line]
     if new:
-        raise CalibrationError(f"The board's firmware refuses the new settings ({new[0]}); nothing was written.")
+        raise CalibrationError(f"The board's firmware refuses the new settings ({new[0]}); nothing was stored.")
 
 
 def check_read_back(name: str, wanted: ChannelConfig, logs: list[str]) -> str:

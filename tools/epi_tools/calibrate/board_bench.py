@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterator
 from types import TracebackType
@@ -16,6 +15,7 @@ from epi_protocol.frame import FrameDecoder
 from epi_tools.board import Board, BoardError, connect, find_ports
 from epi_tools.board.ports import open_port
 from epi_tools.calibrate.bench import SURVEY, check_complaints, parse_survey
+from epi_tools.calibrate.checks import NOTHING
 from epi_tools.calibrate.config_file import CONFIG_FILE, BoardConfig
 from epi_tools.calibrate.errors import CalibrationError
 from epi_tools.calibrate.readings import Sweep, sweep_of
@@ -23,6 +23,10 @@ from epi_tools.calibrate.readings import Sweep, sweep_of
 HELLO_S = 4.0
 RESTART_S = 30.0
 SILENCE_S = 3.0
+CATCH_UP_S = 1.5
+"""While nobody read, the board has kept ten seconds of sweeps; they come first, and at once."""
+
+QUIET_S = 1.0
 _READ_S = 0.05
 _RETRY_S = 0.2
 
@@ -34,7 +38,7 @@ class BoardBench:
         self.description: dict[str, Any] = {}
         self.logs: list[str] = []
         self._port, self._clock = port, clock
-        self._boot_id = b""
+        self._boot_id, self._heard_at = b"", -QUIET_S
         self._line: serial.Serial | None = open_port(port, _READ_S)
         self._decoder = FrameDecoder()
         try:
@@ -57,32 +61,31 @@ class BoardBench:
 
     def sweeps(self) -> Iterator[Sweep]:
         """Sweeps from now on. Raises CalibrationError when the board restarts or falls silent, BoardError when it is gone."""
-        if self._line:
-            self._line.reset_input_buffer()
-        heard = self._clock()
+        began = heard = self._clock()
         while self._clock() - heard < SILENCE_S:
             for sweep in self._receive():
                 heard = self._clock()
-                yield sweep
-        raise CalibrationError(f"The board on {self._port} has stopped sending; nothing was written.")
+                if heard - began > CATCH_UP_S:
+                    yield sweep
+        raise CalibrationError(f"The board on {self._port} has stopped sending; nothing was stored.")
 
     def config(self) -> BoardConfig:
         """Read config.json at the prompt and restart the board; its chips count on meanwhile."""
         return self._at_prompt(_survey)
 
-    def store(self, text: str) -> BoardConfig:
+    def store(self, text: str, checked: bool = True) -> BoardConfig:
         """Replace config.json in one step and restart; the old file stays where the firmware complains about the new one."""
-        return self._at_prompt(lambda board: _store(board, text))
+        return self._at_prompt(lambda board: _store(board, text, checked))
 
     def _at_prompt(self, work: Callable[[Board], BoardConfig]) -> BoardConfig:
         """Leave the program, do `work`, and start the program again whatever came of it."""
         self.close()
-        with connect(self._port) as board:
-            try:
-                return work(board)
-            finally:
-                board.reset()
-                self._reopen()
+        board = connect(self._port)
+        try:
+            return work(board)
+        finally:
+            board.reset()
+            self._reopen()
 
     def _reopen(self) -> None:
         """Wait for the board's next boot, on the port that USB gives it now."""
@@ -108,10 +111,12 @@ class BoardBench:
             self._receive()
         if not self.description:
             self.close()
-            raise CalibrationError(_why_silent(self._port))
+            raise CalibrationError(_why_silent(self._port, self._clock() - self._heard_at < QUIET_S))
         found = str(self.description.get("board_id", ""))
         if board_id and board_id.lower() != found:
-            raise CalibrationError(f"The board on {self._port} is {found}, not {board_id}: name the right port; nothing was written.")
+            raise CalibrationError(
+                f"The board on {self._port} is {found}, not {board_id}: name the right port; nothing was stored."
+            )
 
     def _receive(self) -> list[Sweep]:
         """Take what has come; HELLO and LOG are kept, sweeps of the running boot returned."""
@@ -120,6 +125,7 @@ class BoardBench:
             data = self._line.read(max(1, self._line.in_waiting))
         except (OSError, serial.SerialException) as error:
             raise BoardError(f"The board on {self._port} is gone: was it unplugged?") from error
+        self._heard_at = self._clock() if data else self._heard_at
         sweeps = []
         for payload in self._decoder.feed(data):
             try:
@@ -142,18 +148,19 @@ class BoardBench:
 
 
 def _survey(board: Board) -> BoardConfig:
-    text = board.read(CONFIG_FILE).decode() if board.exists(CONFIG_FILE) else ""
+    text = board.read(CONFIG_FILE).decode(errors="replace") if board.exists(CONFIG_FILE) else ""
     return parse_survey(text, board.run(SURVEY.format(path=CONFIG_FILE), f"read its {CONFIG_FILE}"))
 
 
-def _store(board: Board, text: str) -> BoardConfig:
-    before, temporary, data = _survey(board), CONFIG_FILE + ".new", text.encode()
-    json.loads(text)
+def _store(board: Board, text: str, checked: bool) -> BoardConfig:
+    temporary, data = CONFIG_FILE + ".new", text.encode()
+    before = _survey(board)
     board.write(temporary, data)
     board.check(temporary, data)
     after = parse_survey(text, board.run(SURVEY.format(path=temporary), f"read its {temporary}"))
     try:
-        check_complaints(before, after)
+        if checked:
+            check_complaints(before, after)
     except CalibrationError:
         board.remove(temporary)
         raise
@@ -161,13 +168,15 @@ def _store(board: Board, text: str) -> BoardConfig:
     return after
 
 
-def _why_silent(port: str) -> str:
-    """Tell a board at its prompt from something else."""
+def _why_silent(port: str, talks: bool) -> str:
+    """Tell a board at its prompt, which waits in silence, from something else."""
+    if talks:
+        return f"What is on {port} talks, and not as a meter does: name the meter's port with --port; {NOTHING}."
     try:
         with connect(port):
             return (
                 f"The board on {port} is at MicroPython's prompt and does not measure: start its firmware (unplug it and plug it "
-                "in, or `epi flash`); nothing was written."
+                f"in, or `epi flash`); {NOTHING}."
             )
     except BoardError as error:
         return str(error)

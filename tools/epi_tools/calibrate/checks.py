@@ -18,7 +18,8 @@ MAX_ERROR = 0.2
 """Beyond this, something other than the tolerance of parts is wrong."""
 
 OPEN_W, OPEN_A = 0.25, 0.02
-NOTHING = "nothing was written"
+OFFSET_W = 0.005
+NOTHING = "nothing was stored"
 
 _BROKEN = (
     (ABSENT, "its chip does not answer: check the wiring"),
@@ -53,6 +54,15 @@ def check_steady(channel: int, readings: Sequence[Reading]) -> None:
         )
 
 
+def check_quiet(channel: int, before: Averages, after: Averages) -> None:
+    """Offsets that were stored do what they were made for."""
+    if abs(after.p_w.value) > max(OFFSET_W, abs(before.p_w.value)):
+        raise CalibrationError(
+            f"With the new offsets channel {channel} reads {after.p_w.value * 1000:.1f} mW of nothing, after "
+            f"{before.p_w.value * 1000:.1f} mW before; {NOTHING}."
+        )
+
+
 def check_open(channel: int, seen: Averages, readings: Sequence[Reading]) -> None:
     """No current flows through this channel's transformer."""
     flows = not all(reading.flags & NO_LOAD for reading in readings)
@@ -60,6 +70,15 @@ def check_open(channel: int, seen: Averages, readings: Sequence[Reading]) -> Non
         raise CalibrationError(
             f"Channel {channel} still measures {seen.p_w.value:.2f} W: open its current circuit (unplug the load, or take its "
             f"lead out of the transformer) before the offsets; {NOTHING}."
+        )
+
+
+def check_threshold(channel: int, open_circuit: Averages, start_w: float) -> None:
+    """What an open circuit reads must not count as energy."""
+    if start_w < 4 * abs(open_circuit.p_w.value):
+        raise CalibrationError(
+            f"The start-up power of channel {channel}, {start_w:g} W, is not clear of the {open_circuit.p_w.value:.3f} W that "
+            f"its open circuit reads: raise it with --start-w; {NOTHING}."
         )
 
 
@@ -76,13 +95,13 @@ def check_load(channel: int, powers_w: Sequence[float], reference: Reference) ->
         )
     if abs(mine) < 0.02 * reference.w:
         raise CalibrationError(
-            f"Channel {channel} measures {mine:.2f} W where the reference says {reference.w:g} W: is the load on, and its lead "
-            f"through this channel's transformer? Now {NOTHING}."
+            f"Channel {channel} measures {mine:.2f} W where the reference says {reference.w:g} W: switch the load on, with "
+            f"its lead through this channel's transformer; {NOTHING}."
         )
     if mine < 0:
         raise CalibrationError(
-            f"Channel {channel} measures {mine:.2f} W: its current transformer sits the wrong way round; turn it, or swap its two "
-            f"wires, and begin again; {NOTHING}."
+            f"Channel {channel} measures {mine:.2f} W: its current transformer sits the wrong way round; turn it, or swap its "
+            f"two wires, and begin again; {NOTHING}."
         )
     if own_error > MAX_ERROR:
         raise CalibrationError(f"{_far_off(channel, mine, reference.w)}; {NOTHING}.")
@@ -107,10 +126,10 @@ def check_certain(seen: Averages, tolerance: float, tick_j: float) -> None:
     """The scatter leaves room for the tolerance."""
     share = 2 * seen.energy_w.sem / abs(seen.energy_w.value)
     if share > tolerance:
-        needed_s = seen.seconds * share / tolerance
+        needed_s = math.ceil(1.05 * seen.seconds * share / tolerance)
         raise CalibrationError(
-            f"After {seen.seconds:.0f} s the energy is known to {share:.2%} only, and the tolerance is {tolerance:.2%}: measure "
-            f"for {needed_s:.0f} s (--seconds), or use a larger load; {NOTHING}."
+            f"After {seen.seconds:.0f} s the energy is known to {share:.3%} only, and the tolerance is {tolerance:.2%}: measure "
+            f"for {needed_s} s (--seconds), or use a larger load; {NOTHING}."
         )
 
 
@@ -122,5 +141,7 @@ def _far_off(channel: int, p_w: float, reference_w: float) -> str:
     for turns in range(1, 9):
         for meant in range(1, 9):
             if turns != meant and abs(ratio * meant / turns - 1) < 0.05:
-                return f"{said}, as with {turns} turns through the transformer instead of {meant}: mend the turns, or give --turns"
+                return (
+                    f"{said}, as with {turns} turns through the transformer instead of {meant}: mend the turns, or give --turns"
+                )
     return f"{said}: check turns, burden, divider and reference, since a calibration mends up to {MAX_ERROR:.0%}"

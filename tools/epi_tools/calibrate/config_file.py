@@ -6,7 +6,7 @@ The record of a channel goes from the board's HELLO into every run file, so it i
 |---|---|
 | gain_ppm | error of the energy that was found and taken away, millionths |
 | within_ppm | its uncertainty, two standard deviations |
-| phase_mdeg | excess lag of the current that was found and taken away, thousandths of a degree; absent where it was not measured |
+| phase_mdeg | excess lag of the current, found and taken away, thousandths of a degree; absent where it was not measured |
 | utc | day, UTC |
 | celsius | temperature, whole degrees; absent where nobody knew it |
 | ct, turns | current transformer, and turns of the lead through it; absent where nobody said it |
@@ -24,8 +24,6 @@ from epi_tools.calibrate.registers import Registers
 CONFIG_FILE = "config.json"
 RECORD = "calibration"
 MAX_RECORD_BYTES = 120
-
-_SETTINGS = ("l_gain", "l_phi", "u_gain", "i_gain", "u_offset", "i_offset", "p_offset", "q_offset")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +46,6 @@ class BoardConfig:
     complaints: tuple[str, ...]
 
 
-def register_settings(registers: Registers) -> dict[str, int]:
-    """The settings of a channel that give it these registers."""
-    return {name: getattr(registers, name) for name in _SETTINGS}
-
-
 def with_channel(text: str, channel: int, n_channels: int, changes: dict[str, Any]) -> str:
     """Return the file with `changes` merged into one channel's object; None as a value takes a key away.
 
@@ -62,7 +55,7 @@ def with_channel(text: str, channel: int, n_channels: int, changes: dict[str, An
     channels = content.setdefault("channels", [{} for _ in range(n_channels)])
     if not isinstance(channels, list) or len(channels) <= channel or not isinstance(channels[channel], dict):
         raise CalibrationError(
-            f"The board's {CONFIG_FILE} has no channel {channel} to change: mend its list of channels first; nothing was written."
+            f"The board's {CONFIG_FILE} has no channel {channel} to change: mend its list of channels first; nothing was stored."
         )
     merged = channels[channel] | changes
     channels[channel] = {key: value for key, value in merged.items() if value is not None}
@@ -85,5 +78,5 @@ def _object(text: str) -> dict[str, Any]:
     except ValueError:
         content = None
     if not isinstance(content, dict):
-        raise CalibrationError(f"The board's {CONFIG_FILE} is not a JSON object: mend or remove it first; nothing was written.")
+        raise CalibrationError(f"The board's {CONFIG_FILE} is not a JSON object: mend or remove it first; nothing was stored.")
     return content

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from epi_tools.calibrate.errors import CalibrationError
 
-_NUMBER = re.compile(r"\s*(?P<whole>\d+)(?P<mark>[.,])?(?P<part>\d*)\s*(?P<unit>[^\d\s]*)\s*")
+_NUMBER = re.compile(r"\s*(?P<whole>\d{1,9})(?P<mark>[.,])?(?P<part>\d{0,9})\s*(?P<unit>[^\d\s]*)\s*")
 _PREFIXES = {"": 0, "m": -3, "k": 3}
 
 

@@ -20,7 +20,6 @@ class Given:
 
     w: str = ""
     v: str = ""
-    a: str = ""
     pf: str = ""
     ohm: str = ""
     within_percent: float | None = None
@@ -30,12 +29,11 @@ class Given:
 class Reference:
     """The true values. `within` is the relative standard uncertainty of `w`: its last digit, and what its maker states.
 
-    `v` and `a` are NaN where nobody gave them. `maker_known`: whether the instrument's own accuracy is part of `within`.
+    `v` is NaN where nobody gave it. `maker_known`: whether the instrument's own accuracy is part of `within`.
     """
 
     w: float
     v: float
-    a: float
     pf: float
     within: float
     maker_known: bool
@@ -55,17 +53,15 @@ class Reference:
 def read_reference(given: Given) -> Reference:
     """Understand what was given; CalibrationError where it is missing, unclear or too coarse."""
     v = parse_quantity(given.v, "V", "The reference voltage") if given.v else None
-    a = parse_quantity(given.a, "A", "The reference current") if given.a else None
     pf = parse_quantity(given.pf, "", "The reference power factor") if given.pf else None
     if pf and pf.value > 1:
         raise CalibrationError(f"The reference power factor is {given.pf}, and cannot be above 1.")
     w = _power(given, v)
     maker = 0.0 if given.within_percent is None else given.within_percent / 100
-    read = [quantity for quantity in (w, v, a, pf) if quantity]
+    read = [quantity for quantity in (w, v, pf) if quantity]
     return Reference(
         w=w.value,
         v=v.value if v else math.nan,
-        a=a.value if a else math.nan,
         pf=pf.value if pf else 1.0,
         within=math.hypot(w.coarseness / math.sqrt(3), maker / 2),
         maker_known=given.within_percent is not None,

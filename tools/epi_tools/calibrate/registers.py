@@ -14,6 +14,9 @@ from epi_tools.calibrate.errors import CalibrationError
 DELAY_HZ = 2.048e6
 """One step of Lphi delays the current by one period of this clock; 0.00879 degrees at 50 Hz (from the note's 3763.74)."""
 
+SETTINGS = ("l_gain", "l_phi", "u_gain", "i_gain", "u_offset", "i_offset", "p_offset", "q_offset")
+"""Names that config.json has for registers of a channel."""
+
 _SMALL_POWER = 100_000 * 2**22  # the note's n = 22; the datasheet's 42 contradicts the thresholds' formula
 _GAIN_LIMIT = 0x4000  # the datasheet promises -50 to +50 %
 _PHASE_LIMIT = 0x3FF
@@ -37,6 +40,10 @@ class Registers:
     def raw_power(self) -> float:
         """One unit of Poffset in units of the Pmean register."""
         return self.u_gain * self.i_gain / _SMALL_POWER
+
+    def settings_since(self, old: Registers) -> dict[str, int]:
+        """The settings of config.json that make these registers of the `old` ones."""
+        return {name: word for name in SETTINGS if (word := getattr(self, name)) != getattr(old, name)}
 
     def changed(self, **words: int) -> Registers:
         """These registers with some words replaced."""

@@ -73,6 +73,20 @@ class Errors:
     lag_within_deg: float = math.nan
 
 
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What was at the socket, as far as it was measured."""
+
+    open_circuit: Averages | None = None
+    unity: Load | None = None
+    lagging: Load | None = None
+
+    @property
+    def errors(self) -> Errors:
+        """Gain and lag of the channel."""
+        return errors_of(self.unity, self.lagging)
+
+
 def errors_of(unity: Load | None, lagging: Load | None) -> Errors:
     """Solve for gain and lag from a load at PF 1, one at PF 0.5, or both. A lone load tells one, the other taken as right."""
     if unity and lagging:
@@ -125,4 +139,3 @@ def with_phase(old: Registers, new: Registers, found: Errors, line_hz: float) ->
 
 def _signed_difference(new: int, old: int) -> int:
     return (new - old + 0x8000 & 0xFFFF) - 0x8000
-

@@ -13,8 +13,8 @@ from epi_tools.flash.build import Build, Sources, compile_for
 from epi_tools.flash.progress import Reporter
 
 MIN_VERSION = (1, 22)
-PROVEN_SWEEPS = 10
-"""Sweeps that a new firmware has to send before it counts as running: as many as it needs to call itself healthy."""
+PROVEN_SWEEPS, PROVEN_HELLOS = 10, 4
+"""What a new firmware has to send before it counts as running; where samples go to a network, seconds of HELLO have to do."""
 
 OWN_WAY_BACK_S = 75.0
 """A firmware that hangs is reset by main.py after 20 s; three times, and the board starts the other slot."""
@@ -42,12 +42,37 @@ class Flashed:
     write_s: float
     total_s: float
 
+    def as_dict(self) -> dict[str, object]:
+        """For machines; times in seconds."""
+        return {
+            "board_id": self.identity.board_id,
+            "machine": self.identity.machine,
+            "micropython": self.identity.version_text,
+            "simulated": self.identity.simulated,
+            "firmware": self.version,
+            "previous": self.previous or None,
+            "slot": self.slot or None,
+            "port": self.port,
+            "written_bytes": self.written_bytes,
+            "write_s": round(self.write_s, 3),
+            "total_s": round(self.total_s, 3),
+        }
+
+    def sentence(self) -> str:
+        """For people."""
+        kind = "Simulated board" if self.identity.simulated else "Board"
+        who = f"{kind} {self.identity.board_id} on {self.port} runs {self.version}"
+        if not self.slot:
+            return f"{who} already; nothing was written (--again writes it anyway)."
+        size = f"{self.written_bytes / 1024:.1f} KiB"
+        return f"{who}: {size} written to {self.slot} in {self.write_s:.1f} s, running after {self.total_s:.1f} s."
+
 
 class RolledBack(BoardError):
     """The new firmware did not do; the text says what runs now."""
 
 
-def flash(port: str, plan: Plan, reporter: Reporter, clock: Callable[[], float] = time.monotonic) -> Flashed:
+def flash_board(port: str, plan: Plan, reporter: Reporter, clock: Callable[[], float] = time.monotonic) -> Flashed:
     """Bring the firmware in `plan` onto the board on `port`; BoardError says what stopped it, RolledBack that it was undone."""
     start_s = clock()
     reporter.stage(f"looking at {port}")
@@ -92,7 +117,7 @@ def _write(board: Board, before: slots.SlotState, build: Build, reporter: Report
     finally:
         reporter.end()
     slots.install_main(board, build.main)
-    slots.put_on_trial(board, before.idle)
+    slots.put_on_trial(board, before.idle, build)
     return clock() - start_s
 
 
@@ -106,12 +131,11 @@ def _resume(board: Board) -> None:
 def _wait(board: Board, before: slots.SlotState, version: str, previous: str, plan: Plan, reporter: Reporter) -> str:
     """Wait until the new firmware has proved itself and return its port; RolledBack when it does not."""
 
-    def settled(listener: Listener) -> bool:
-        hello = listener.hello
-        return hello is not None and listener.sweeps >= (PROVEN_SWEEPS if hello.version == version else 1)
-
     reporter.stage(f"waiting for HELLO of {version}")
-    heard = wait_for_hello(board.port, board.identity.board_id, plan.timeout_s, settled)
+    left = board.hello.boot_id if board.hello else b""
+    heard = wait_for_hello(
+        board.port, board.identity.board_id, plan.timeout_s, lambda listener: _is_settled(listener, version, left)
+    )
     if heard and heard.version == version:
         return heard.port
     if heard:
@@ -119,6 +143,14 @@ def _wait(board: Board, before: slots.SlotState, version: str, previous: str, pl
     reporter.stage("it does not come: going back")
     trouble = f"The new firmware {version} did not say HELLO within {plan.timeout_s:g} s"
     raise RolledBack(f"{trouble}; {_go_back(board, before, previous)}.")
+
+
+def _is_settled(listener: Listener, version: str, left: bytes) -> bool:
+    """Whether the new firmware has done enough, or another one is back; `left` is the boot that was left for the prompt."""
+    hello = listener.hello
+    if not hello or hello.boot_id == left:
+        return False
+    return hello.version != version or listener.sweeps >= PROVEN_SWEEPS or listener.hellos >= PROVEN_HELLOS
 
 
 def _go_back(board: Board, before: slots.SlotState, previous: str) -> str:

@@ -22,7 +22,7 @@ _SPARE_BYTES = 16 * 1024  # what littlefs needs beside the content: metadata, th
 
 @dataclass(frozen=True, slots=True)
 class SlotState:
-    """What a board has: the text of its pointer ("" for none), its whole slots, and whether it has main.py."""
+    """What a board has: the text of its pointer ("" for none), and its whole slots."""
 
     pointer: str
     whole: tuple[str, ...]
@@ -50,7 +50,7 @@ def read_state(board: Board) -> SlotState:
 
 
 def install(board: Board, slot: str, build: Build, progress: Callable[[int], None] | None = None) -> None:
-    """Write `build` into an idle slot and check each file by its sha256; the slot is whole only at the end."""
+    """Write `build` into an idle slot and check each file by its sha256; without a manifest it is not whole yet."""
     clear(board, slot)
     free = board.free_bytes()
     if free < build.size + _SPARE_BYTES:
@@ -60,7 +60,6 @@ def install(board: Board, slot: str, build: Build, progress: Callable[[int], Non
     for name, code in build.files.items():
         board.write(f"{slot}/{name}", code, progress)
         board.check(f"{slot}/{name}", code)
-    board.replace(f"{slot}/{MANIFEST}", build.manifest)
 
 
 def install_main(board: Board, main: bytes) -> None:
@@ -69,9 +68,14 @@ def install_main(board: Board, main: bytes) -> None:
         board.replace("main.py", main)
 
 
-def put_on_trial(board: Board, slot: str) -> None:
-    """Point to `slot`, for so many starts as it may need to show that it is healthy."""
+def put_on_trial(board: Board, slot: str, build: Build) -> None:
+    """Let `slot` be started next, as often as it may need to show that it is healthy.
+
+    The pointer flips while the slot has no manifest, so main.py passes it over; the rename of the manifest is the moment at
+    which the new firmware takes over, and from that moment on it is on trial.
+    """
     board.replace(POINTER, b"%s %d" % (slot.encode(), TRIES))
+    board.replace(f"{slot}/{MANIFEST}", build.manifest)
 
 
 def go_back(board: Board, bad: str, before: SlotState) -> None:

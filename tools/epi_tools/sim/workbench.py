@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -32,24 +33,30 @@ def hidden_sensors(gains: Iterable[str], phases: Iterable[str]) -> list[Sensors]
 
 
 class Workbench:
-    """Looks at its file and changes the chips' surroundings; `trouble` says why the file was not understood."""
+    """Looks at its file and changes the chips' surroundings; a file that is not understood is said once, and changes nothing."""
 
     def __init__(self, path: Path, chips: Sequence[Atm90e26], circuits: Sequence[Circuit]) -> None:
         self._path, self._chips, self._circuits = path, chips, circuits
-        self._text = "{}"
-        self.trouble = ""
+        self._text, self._trouble = "{}", ""
 
     def look(self) -> None:
-        """Do what the file says, when it has changed; a half-written file is looked at again."""
+        """Do what the file says, when it has changed."""
         try:
             text = self._path.read_text(encoding="utf-8") if self._path.exists() else "{}"
-            if text != self._text:
-                wanted = parse_bench(text)
-                for at, (chip, circuit) in enumerate(zip(self._chips, self._circuits, strict=True)):
-                    _put(chip, circuit, wanted.get(at))
-                self._text, self.trouble = text, ""
+            if text == self._text:
+                return
+            wanted = parse_bench(text)
         except (OSError, UnicodeDecodeError, WorkbenchError) as error:
-            self.trouble = str(error)
+            self._say(str(error))
+            return
+        self._text, self._trouble = text, ""
+        for at, (chip, circuit) in enumerate(zip(self._chips, self._circuits, strict=True)):
+            _put(chip, circuit, wanted.get(at))
+
+    def _say(self, trouble: str) -> None:
+        if trouble != self._trouble:
+            self._trouble = trouble
+            print(f"epi sim: {trouble}", file=sys.stderr, flush=True)
 
 
 def parse_bench(text: str) -> dict[int, float | str]:
