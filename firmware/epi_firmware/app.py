@@ -29,7 +29,7 @@ class Meter:
 
     `clock` is MicroPython's `time` module or anything with its ticks_us, ticks_add, ticks_diff and sleep_us.
     `hello` is the HELLO payload, `boot_id` four bytes. Where `port` is a network, `console` is the serial port beside it: it
-    gets HELLO and the log but no samples, and only there can the host ask for the interpreter's prompt.
+    gets HELLO, the log and one sample a second, and only there can the host ask for the interpreter's prompt.
     """
 
     def __init__(self, spi, cs_pins, port, clock, settings, boot_id, hello, console=None):
@@ -40,7 +40,8 @@ class Meter:
         self.ring = FrameRing(settings["ring_frames"], message.length + FRAME_OVERHEAD)
         self.link = self.console = Link(port, self.ring, boot_id, hello, clock, self._ticks64)
         if console:
-            self.console = Link(console, FrameRing(3, 0), boot_id, hello, clock, self._ticks64)
+            self._console_ring = FrameRing(3, message.length + FRAME_OVERHEAD)
+            self.console = Link(console, self._console_ring, boot_id, hello, clock, self._ticks64)
         self.channels = [
             _make_channel(channel, SpiPort(spi, cs, clock.sleep_us), block, clock, settings, self.log)
             for channel, cs, block in zip(channels, cs_pins, message.blocks)
@@ -95,15 +96,21 @@ class Meter:
         self._enqueue(sweep.message)
         if self._unproven:
             self._unproven -= 1
+
+    def _enqueue(self, message):
+        _push(message, self.ring)
         self._until_hello -= 1
         if self._until_hello < 0:
             self._until_hello = self._sweeps_per_hello - 1
-            link.say_hello()
-            self.console.say_hello()
-
-    def _enqueue(self, message):
-        self.ring.push(encode_into(message.payload, message.length, self.ring.slot()))
+            self.link.say_hello()
+            if self.console is not self.link:
+                self.console.say_hello()
+                _push(message, self._console_ring)
         message.next()
+
+
+def _push(message, ring):
+    ring.push(encode_into(message.payload, message.length, ring.slot()))
 
 
 def _make_channel(channel, port, block, clock, settings, log):

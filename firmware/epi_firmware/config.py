@@ -36,6 +36,7 @@ _CHANNEL = {
 }
 """(default, least, most) of every setting; see firmware/README.md for what they mean."""
 
+_MAX_CALIBRATION = 120  # bytes: four of them, and HELLO still fits in a frame
 _WIFI_PORT = (5792, 1, 65535)
 
 
@@ -95,6 +96,7 @@ def _is_text(value, least, most):
 def _channel_defaults(index):
     channel = {name: limits[0] for name, limits in _CHANNEL.items()}
     channel["name"] = "pi%d" % (index + 1)
+    channel["calibration"] = None
     return channel
 
 
@@ -109,13 +111,24 @@ def _channel(index, given, path, complaints):
         channel["name"] = name
     else:
         complaints.append("%s: name has to be text of 1 to 24 bytes; %s is used" % (where, channel["name"]))
-    _take(_CHANNEL, given, channel, ("name",), where, complaints)
+    _take(_CHANNEL, given, channel, ("name", "calibration"), where, complaints)
+    if given.get("calibration") is not None:
+        channel["calibration"] = _calibration(given["calibration"], where, complaints)
     trouble = _misfit(channel)
     if trouble:
         complaints.append("%s: %s; the defaults are used for this channel" % (where, trouble))
         name, channel = channel["name"], _channel_defaults(index)
         channel["name"] = name
     return channel
+
+
+def _calibration(given, where, complaints):
+    """Return the record of the last calibration as JSON text for HELLO; what stands in it is the host's business."""
+    text = json.dumps(given, separators=(",", ":"))
+    if isinstance(given, dict) and len(text) <= _MAX_CALIBRATION:
+        return text
+    complaints.append("%s: calibration is no record of at most %d bytes; it is left out" % (where, _MAX_CALIBRATION))
+    return None
 
 
 def _take(limits, given, settings, others, where, complaints):

@@ -47,6 +47,7 @@ def hello_payload(boot_id, board_id, interpreter, machine, simulated, settings):
         "true" if simulated else "false",
     )
     text += '"ticks_hz":%d,"ticks_wrap":%d,"sample_hz":%d,' % (TICKS_HZ, TICKS_WRAP, settings["sample_hz"])
+    text += '"chip":"ATM90E26","energy_wrap_ticks":65536,'
     text += '"channels":[%s],' % ",".join([_channel(channel) for channel in settings["channels"]])
     text += '"quantities":[%s]}' % ",".join(['{"name":"%s","unit":"%s","format":"%s"}' % one for one in _QUANTITIES])
     return struct.pack("<BB4s", HELLO, PROTOCOL_VERSION, boot_id) + text.encode()
@@ -56,8 +57,8 @@ def _channel(channel):
     mc, scale = channel["mc_imp_per_kwh"], channel["power_scale"]
     unit = decimal(1, scale)
     return (
-        '{"name":%s,"chip":"ATM90E26","mc_imp_per_kwh":%d,"energy_j_per_tick":%s,"energy_wrap_ticks":65536,'
-        '"energy_wrap_s_at_15w":%s,"p_w":%s,"q_var":%s,"s_va":%s,"u_v":0.01,"i_a":%s,"start_w":%s}'
+        '{"name":%s,"mc_imp_per_kwh":%d,"energy_j_per_tick":%s,'
+        '"energy_wrap_s_at_15w":%s,"p_w":%s,"q_var":%s,"s_va":%s,"u_v":0.01,"i_a":%s,"start_w":%s%s}'
         % (
             json.dumps(channel["name"]),
             mc,
@@ -68,5 +69,6 @@ def _channel(channel):
             unit,
             decimal(1, 1000 * scale),
             decimal(channel["start_mw"], 1000),
+            ',"calibration":' + channel["calibration"] if channel["calibration"] else "",
         )
     )

@@ -10,7 +10,7 @@ an alphabet in which 0x03 does not exist: on a board whose program is not runnin
 from .checksum import CRC_BYTES, crc32_bytes, put_crc32
 from .errors import ProtocolError
 
-MAX_PAYLOAD = 2048
+MAX_PAYLOAD = 2560
 """Longest payload in bytes. A receiver holds no more than this of anything, whatever comes in."""
 
 FIXED_PAYLOAD = 249

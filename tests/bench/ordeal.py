@@ -38,14 +38,14 @@ class Deaf:
 class Ordeal:
     """Runs for as long as it is told; each kind of fault comes every `every_s` seconds on average, somewhere."""
 
-    def __init__(self, seed=0, every_s=600.0, kinds=None):
+    def __init__(self, seed=0, every_s=600.0, kinds=None, sample_hz=20):
         self._rng = Random(seed)
         self._every_s = every_s
         sources = [Steps(levels, 0) if levels else None for levels in LOADS_W]
         sources[1], sources[FAST] = Constant(5.0), Sine(7.0, 2.0, 60.0, 0)
         channels = [{}] * FAST + [{"mc_imp_per_kwh": 10_000_000}]
-        self.model = Model(sources, LIVING, boot_id=self._boot_id(), channels=channels)
-        self._settings = {"channels": channels}
+        self._settings = {"channels": channels, "sample_hz": sample_hz}
+        self.model = Model(sources, LIVING, boot_id=self._boot_id(), **self._settings)
         self._clock = self.model.board.clock
         self.audits = [ChannelAudit(cleared) for cleared in self.model.cleared]
         self.host = HostAudit()

@@ -38,9 +38,9 @@ def test_the_channels_are_described():
     _payload, (_boot_id, board) = hello()
     assert [channel["name"] for channel in board["channels"]] == ["pi1", "pi2", "pi3", "pi4"]
     channel = board["channels"][0]
-    assert channel["chip"] == "ATM90E26" and channel["mc_imp_per_kwh"] == 1_000_000
+    assert board["chip"] == "ATM90E26" and channel["mc_imp_per_kwh"] == 1_000_000
     assert abs(channel["energy_j_per_tick"] - 0.36) < 1e-6
-    assert channel["energy_wrap_ticks"] == 65536
+    assert board["energy_wrap_ticks"] == 65536
     assert abs(channel["energy_wrap_s_at_15w"] - 1572.8) < 0.1
     for name, value in (("p_w", 0.0625), ("q_var", 0.0625), ("s_va", 0.0625), ("u_v", 0.01), ("i_a", 6.25e-5), ("start_w", 0.2)):
         assert abs(channel[name] - value) < 1e-6 * value + 1e-12, name
@@ -54,8 +54,24 @@ def test_every_quantity_is_a_field_with_unit_and_format():
         assert quantity["name"] in fields and quantity["unit"] and quantity["format"]
 
 
+def test_the_record_of_a_calibration_is_passed_on_as_it_stands():
+    record = {"gain_ppm": 12660, "within_ppm": 400, "utc": "2026-11-22", "turns": 4}
+    settings, complaints = config.checked({"channels": [{"calibration": record}, {}]})
+    _payload, (_boot_id, board) = hello(settings)
+    assert complaints == []
+    assert board["channels"][0]["calibration"] == record and "calibration" not in board["channels"][1]
+
+
+def test_a_record_that_is_none_is_left_out_with_a_sentence():
+    for wrong in (7, "x", [1], {"ct": "x" * 120}):
+        settings, complaints = config.checked({"channels": [{"calibration": wrong}]})
+        assert settings["channels"][0]["calibration"] is None
+        assert len(complaints) == 1 and "is no record of at most 120 bytes" in complaints[0]
+
+
 def test_the_longest_names_and_numbers_still_fit():
     channel = {"name": '"' * 24, "mc_imp_per_kwh": 9_999_999, "power_scale": 7, "start_mw": 333}
+    channel["calibration"] = {"gain_ppm": 12660, "ct": "x" * 92}
     payload, (_boot_id, board) = hello(config.checked({"channels": [channel] * 4})[0])
-    assert len(payload) < 2048
+    assert len(payload) < 2560
     assert board["channels"][3]["name"] == '"' * 24

@@ -83,7 +83,7 @@ def test_encode_into_equals_encode():
 
 
 def test_too_long_a_payload_is_refused():
-    assert "a frame carries at most 2048" in raises(ProtocolError, encode, b"x" * (MAX_PAYLOAD + 1))
+    assert "a frame carries at most 2560" in raises(ProtocolError, encode, b"x" * (MAX_PAYLOAD + 1))
 
 
 def test_frames_back_to_back():

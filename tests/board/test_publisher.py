@@ -6,7 +6,7 @@ from subscriber import SUB_READY, command, greeting, message
 
 from epi_firmware import publisher as publishing
 from epi_firmware import zmtp
-from epi_protocol.frame import FRAME_OVERHEAD, encode
+from epi_protocol.frame import FRAME_OVERHEAD, MAX_PAYLOAD, encode
 
 SAMPLE = encode(b"\x02" + b"s" * 50)
 HELLO = encode(b"\x01" + b"h" * 1200)
@@ -120,13 +120,13 @@ def test_a_frame_goes_out_behind_its_topic():
 def test_every_length_of_a_frame_is_framed_right():
     bench = Bench()
     socket = bench.subscriber(b"")
-    for n in (1, 246, 247, 248, 249, 250, 300, 1, 2048):
+    for n in (1, 246, 247, 248, 249, 250, 300, 1, MAX_PAYLOAD):
         frame = encode(b"\x04" + b"l" * (n - 1))
         socket.outgoing = bytearray()
         bench.publish(frame)
         head = bytes([0, len(frame)]) if len(frame) < 256 else b"\x02" + len(frame).to_bytes(8, "big")
         equal(bytes(socket.outgoing), b"\x01\x03log" + head + frame)
-    assert len(frame) <= bench.publisher.chunk and len(frame) > 2048 + FRAME_OVERHEAD
+    assert len(frame) <= bench.publisher.chunk and len(frame) > MAX_PAYLOAD + FRAME_OVERHEAD
 
 
 def test_a_subscriber_that_does_not_take_a_message_whole_is_dropped_and_the_others_are_not():

@@ -16,7 +16,7 @@ BOOT = b"\x01\x02\x03\x04"
 def description(n_channels: int = 4, simulated: bool = True, board_id: str = "e660123456789abc") -> dict[str, Any]:
     """The HELLO description of a board with so many channels."""
     scales = {"p_w": P_W, "q_var": P_W, "s_va": P_W, "u_v": 0.01, "i_a": 0.000125, "energy_j_per_tick": QUANTUM_J}
-    channels = [{"name": f"ch{index}", "chip": "ATM90E26", **scales} for index in range(n_channels)]
+    channels = [{"name": f"ch{index}", **scales} for index in range(n_channels)]
     return {
         "board_id": board_id,
         "firmware": "0.1.0",

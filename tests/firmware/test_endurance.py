@@ -31,7 +31,7 @@ def test_no_frame_is_missing_that_the_board_has_not_counted(four_minutes):
 
 
 def test_a_wrap_that_nobody_could_see_is_marked():
-    ordeal = Ordeal(seed=1, every_s=1e9)
+    ordeal = Ordeal(seed=1, every_s=1e9, sample_hz=4)
     ordeal.run(5)
     ordeal.deaf_beyond_a_wrap(0)
     ordeal.run(420)
@@ -39,11 +39,11 @@ def test_a_wrap_that_nobody_could_see_is_marked():
     assert (ledger["lost_in_resets"], ledger["gaps_marked"], ledger["unmarked"]) == (65536, 1, 0)
 
 
-@pytest.mark.parametrize("kind", ["chip_reset", "noisy_line"])
-def test_the_auditors_notice_a_firmware_that_keeps_silent(kind, monkeypatch):
+@pytest.mark.parametrize(("kind", "seconds"), [("chip_reset", 45), ("noisy_line", 15)])
+def test_the_auditors_notice_a_firmware_that_keeps_silent(kind, seconds, monkeypatch):
     monkeypatch.setattr(EnergyBooks, "doubt", lambda books: None)
-    ordeal = Ordeal(seed=3, every_s=2.0, kinds=[kind])
-    ordeal.run(90)
+    ordeal = Ordeal(seed=7, every_s=1.0, kinds=[kind])
+    ordeal.run(seconds)
     assert sum(ledger["unmarked"] for ledger in ordeal.figures()["channels"]) > 0
 
 

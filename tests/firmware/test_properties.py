@@ -46,7 +46,7 @@ def test_accepted_settings_fit_the_registers_and_hello(channels):
         words = blocks.metering_block(channel) + blocks.measurement_block(channel)
         assert all(0 <= word <= 0xFFFF for word in words)
     payload = description.hello_payload(b"BOOT", "e661", "1.28.0", "model", False, checked)
-    assert len(payload) <= 2048
+    assert len(payload) <= 2560
     for told, channel in zip(m.parse_hello(payload)[1]["channels"], checked["channels"], strict=True):
         assert abs(told["energy_j_per_tick"] * channel["mc_imp_per_kwh"] / 360_000 - 1) < 1e-9
 

@@ -147,9 +147,10 @@ def test_the_prompt_is_not_to_be_had_over_the_network_but_on_the_serial_line(met
     assert meter.board.process.wait(10) == 0
 
 
-def test_the_serial_line_says_hello_and_where_the_frames_are_but_carries_no_samples(meter):
-    seen = meter.seen + meter.board.until(lambda payloads: len(of_kind(payloads, m.HELLO)) >= 2)
-    assert not of_kind(seen, m.SAMPLE)
+def test_the_serial_line_says_hello_where_the_frames_are_and_one_sample_a_second(meter):
+    seen = meter.seen + meter.board.until(lambda payloads: len(of_kind(payloads, m.SAMPLE)) >= 2)
+    numbers = [m.parse_sample(payload)[0]["seq"] for payload in of_kind(seen, m.SAMPLE)]
+    assert numbers == [0, 40, 80][: len(numbers)] and len(of_kind(seen, m.HELLO)) >= len(numbers)
     texts = [m.parse_log(payload)[1] for payload in of_kind(seen, m.LOG)]
     assert f"Wi-Fi home: joined; frames are on tcp://127.0.0.1:{meter.port}" in texts
 

@@ -105,6 +105,12 @@ def test_offsets_that_were_wrong_are_mended():
     assert outcome.record is None and outcome.stored
 
 
+def test_offsets_that_are_right_stay():
+    bench = bench_with()
+    outcome = Procedure(bench, Helper(bench, steps=(OFFSETS,)), plan(steps=(OFFSETS,))).run()
+    assert (outcome.new_registers.p_offset, outcome.new_registers.q_offset) == (0, 0)
+
+
 def test_other_turns_change_the_nominal_sensitivity_first():
     bench = bench_with()
     bench.hidden = replace(bench.hidden, current_mv_per_a=12.0, current_error=0.01)

@@ -146,7 +146,7 @@ class Service:
                     session = self.boards[str(address)] = away.pop(address.usb_id, BoardSession())
                     self._tasks.append(group.create_task(self._follow_once(address, session, away)))
             if not self.boards and not said:
-                self.say("no meter found yet; plug one in, or name its port with --port or --tcp")
+                self.say("no meter found yet; plug one in, or name one with --port, --tcp or --zmq")
                 said = True
             await asyncio.sleep(RECONNECT_S)
 

@@ -21,6 +21,11 @@ class Mean:
     value: float
     sem: float
 
+    @property
+    def significant(self) -> float:
+        """The mean where it stands out of its scatter by three standard errors, else 0."""
+        return self.value if abs(self.value) > 3 * self.sem else 0.0
+
 
 @dataclass(frozen=True, slots=True)
 class Averages:

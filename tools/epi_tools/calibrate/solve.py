@@ -106,12 +106,12 @@ def errors_of(unity: Load | None, lagging: Load | None) -> Errors:
 
 
 def with_offsets(old: Registers, open_circuit: Averages, scales: Scales) -> Registers:
-    """Registers whose offsets make an open current circuit read nothing."""
+    """Registers whose offsets make an open current circuit read nothing; what is lost in the scatter is no offset."""
     to_raw = 1 / old.raw_power
     return old.changed(
-        p_offset=power_offset(open_circuit.p_w.value / scales.p_w * to_raw, old.p_offset),
-        q_offset=power_offset(open_circuit.q_var.value / scales.q_var * to_raw, old.q_offset),
-        i_offset=rms_offset(open_circuit.i_a.value / scales.i_a, old.i_gain, old.i_offset),
+        p_offset=power_offset(open_circuit.p_w.significant / scales.p_w * to_raw, old.p_offset),
+        q_offset=power_offset(open_circuit.q_var.significant / scales.q_var * to_raw, old.q_offset),
+        i_offset=rms_offset(open_circuit.i_a.significant / scales.i_a, old.i_gain, old.i_offset),
     )
 
 

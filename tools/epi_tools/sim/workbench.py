@@ -43,7 +43,7 @@ class Workbench:
         """Do what the file says, when it has changed."""
         try:
             text = self._path.read_text(encoding="utf-8") if self._path.exists() else "{}"
-            if text == self._text:
+            if text in ("", self._text):  # empty while somebody writes it
                 return
             wanted = parse_bench(text)
         except (OSError, UnicodeDecodeError, WorkbenchError) as error:
