@@ -3,7 +3,9 @@
 Prints one JSON object. The energy of every channel is exact to the tick, or the gap is marked, or the exit status is 1.
 """
 
+import contextlib
 import json
+import signal
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
@@ -21,13 +23,14 @@ STEP_S = 60
 
 
 def endure(seed, hours, every_s, report=lambda simulated_s: None):
-    """Run one ordeal; return its figures with the time it took."""
+    """Run one ordeal; return its figures with the time it took. Ctrl-C ends it early, and what it has found so far counts."""
     ordeal = Ordeal(seed, every_s)
     started_s, cpu_s, left_s = time.monotonic(), time.process_time(), hours * 3600
-    while left_s > 0:
-        ordeal.run(min(STEP_S, left_s))
-        left_s -= STEP_S
-        report(STEP_S)
+    with contextlib.suppress(KeyboardInterrupt):
+        while left_s > 0:
+            ordeal.run(min(STEP_S, left_s))
+            left_s -= STEP_S
+            report(STEP_S)
     took_s, cpu_s = time.monotonic() - started_s, time.process_time() - cpu_s
     found = ordeal.figures()
     simulated_s = found["simulated_s"]
@@ -58,16 +61,19 @@ def main(hours, jobs, seed, every_s, out):
             runs = [endure(seed, hours, every_s, bar.update)]
     else:
         with ProcessPoolExecutor(jobs) as pool:
-            runs = list(pool.map(endure, range(seed, seed + jobs), [hours / jobs] * jobs, [every_s] * jobs))
+            started = [pool.submit(endure, seed + job, hours / jobs, every_s) for job in range(jobs)]
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the jobs by itself; this process waits for them
+            runs = [job.result() for job in started]
     wrong = unmarked_ticks(runs)
     took_s = time.monotonic() - started_s
+    simulated_s = sum(run["simulated_s"] for run in runs)
     result = {
         "simulated": True,
-        "hours": round(sum(run["simulated_s"] for run in runs) / 3600, 3),
+        "hours": round(simulated_s / 3600, 3),
         "energy_error_ticks": wrong,
         "unexplained_frames": sum(run["host"]["unexplained"] for run in runs),
         "took_s": round(took_s, 1),
-        "factor": round(hours * 3600 / took_s, 1),
+        "factor": round(simulated_s / took_s, 1),
         "runs": runs,
     }
     text = json.dumps(result, indent=1)
