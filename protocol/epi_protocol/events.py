@@ -28,6 +28,7 @@ NODE_KINDS = {
     "hello": "node, session, protocol, host, pid, engine: who speaks; first message of a node",
     "run_begin": "run, label, node_ns, settings, model: a run starts; the daemon opens a file for it",
     "spans": "run, seq, count, dropped, columns: a batch of spans (COLUMNS)",
+    "telemetry": "run, node_ns, readings: one look at the node itself, numbers by name (READINGS)",
     "run_end": "run, node_ns, status, spans, dropped: a run is over; the daemon closes its file",
     "pong": "nonce, recv_ns, send_ns: the node's half of a two-way time exchange",
     "status": "asks for the daemon's status",
@@ -55,6 +56,10 @@ KINDS = (
     ("ffn", "feed-forward half of layer `layer`, its norm and residual included"),
     ("layer", "layer `layer` as a whole, where its halves cannot be told apart"),
     ("head", "final norm and output head"),
+    ("repeat", "layer `layer` computed once more for the sake of the measurement, and the result thrown away"),
+    ("burn", "every core kept busy: the loud half of a load pattern, from which the meter's lag is found"),
+    ("rest", "nothing runs: the quiet half of a load pattern; too short to be idle"),
+    ("sync", "waiting for other nodes, or exchanging data with them"),
 )
 """(name, meaning) of each kind of span; the number in the column is the position here plus one."""
 
@@ -69,9 +74,23 @@ COLUMNS = (
     ("layer", "h", "layer, counted from 0; -1 where it is none"),
     ("request", "i", "request, counted from 0 in the run; -1 outside"),
     ("token", "i", "position of the token in its request; -1 where it is none"),
-    ("count", "i", "tokens processed in this span"),
+    ("count", "i", "tokens processed in this span, over all sequences"),
+    ("batch", "H", "sequences side by side in this span; 0 where that makes no sense"),
 )
 """(name, array typecode, meaning) of each column of a batch, little-endian."""
+
+READINGS = (
+    ("temperature_c", "of the processor"),
+    ("cpu_hz", "clock of the slowest core"),
+    ("throttled", "the firmware's throttling flags as a number (Raspberry Pi: vcgencmd get_throttled)"),
+    ("load", "runnable tasks, mean over one minute"),
+    ("memory_available_bytes", "what a new program could get"),
+)
+"""(name, meaning) of each reading of `telemetry`; what a node cannot read is left out. Besides these, `rail_NAME_w`: watts of
+one supply rail as the board's own converter estimates them (DC, behind the power supply)."""
+
+MAX_READINGS = 64
+"""Most readings in one telemetry message."""
 
 SPAN_BYTES = sum(array(code).itemsize for _name, code, _meaning in COLUMNS)
 MAX_BATCH = 1 << 16
@@ -125,6 +144,19 @@ def span_batch(body: Mapping[str, Any]) -> SpanBatch:
         if not isinstance(column, bytes) or len(column) != expected:
             raise ProtocolError(f"batch of {count} spans whose column {name!r} is not {expected} bytes long")
     return SpanBatch(run, seq, count, dropped, columns)
+
+
+def readings(body: Mapping[str, Any]) -> dict[str, float]:
+    """Check the body of a `telemetry` message and return its readings; ProtocolError says what is wrong with it."""
+    _field(body, "run", str)
+    _field(body, "node_ns", int)
+    values = _field(body, "readings", dict)
+    if len(values) > MAX_READINGS:
+        raise ProtocolError(f"telemetry with {len(values)} readings; at most {MAX_READINGS} fit in one message")
+    for name, value in values.items():
+        if not isinstance(name, str) or isinstance(value, bool) or not isinstance(value, int | float):
+            raise ProtocolError(f"telemetry whose reading {str(name)[:40]!r} is {type(value).__name__}, expected a number")
+    return {name: float(value) for name, value in values.items()}
 
 
 def pack(kind: str, body: Mapping[str, Any] | None = None) -> list[bytes]:

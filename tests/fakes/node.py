@@ -20,7 +20,7 @@ def now_ns() -> int:
 
 def spans(rows: list[dict[str, int]], seq: int = 0, run: str = RUN, dropped: int = 0) -> dict[str, Any]:
     """Body of a `spans` message; a row names the columns that are not at their rest value."""
-    rest = {"phase": 0, "layer": -1, "request": -1, "token": -1, "count": 0}
+    rest = {"phase": 0, "layer": -1, "request": -1, "token": -1, "count": 0, "batch": 0}
     filled = [rest | row for row in rows]
     columns = {name: array(code, [row[name] for row in filled]).tobytes() for name, code, _meaning in events.COLUMNS}
     return {"run": run, "seq": seq, "count": len(rows), "dropped": dropped, "columns": columns}

@@ -47,11 +47,11 @@ def test_what_fits_comes_out_in_order_and_the_rest_is_counted(capacity: int, ste
             del model[:value]
             continue
         if what == "single":
-            new = [(value["begin"], value["end"], KIND[value["kind"]], 0, -1, -1, -1, 0)]
+            new = [(value["begin"], value["end"], KIND[value["kind"]], 0, -1, -1, -1, 0, 0)]
             ring.push(value["kind"], value["begin"], value["end"])
         else:
             times, place = value["times"], value["place"]
-            tail = (place["request"], place["token"], place["count"])
+            tail = (place["request"], place["token"], place["count"], 1)
             new = [
                 (begin, end, kind, place["phase"], layer, *tail)
                 for begin, end, kind, layer in zip(times, times[1:], value["kinds"], value["layers"], strict=False)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from zeroconf import ServiceBrowser, ServiceListener, Zeroconf
 
-from epi_protocol import events
+from epi_protocol import PROTOCOL_VERSION, events
 
 
 class Seen(ServiceListener):
@@ -43,5 +43,5 @@ def test_the_daemon_is_announced_with_port_and_protocol_and_withdrawn(tmp_path):
     daemon.communicate(timeout=20)
     browser.cancel()
     network.close()
-    assert properties == {"protocol": "1"}
+    assert properties == {"protocol": str(PROTOCOL_VERSION)}
     assert daemon.returncode == 0

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from epi_protocol import events
+from epi_protocol import PROTOCOL_VERSION, events
 from epid.analysis.run import load_run
 from epid.analysis.summary import summarise
 from fakes import board, node
@@ -186,7 +186,7 @@ def test_what_a_node_says_wrong_is_refused_in_a_sentence_and_the_daemon_lives(da
             peer.wait_for("ack")
     peer.close()
     future = node.Node(daemon.endpoint, protocol=99)
-    with pytest.raises(AssertionError, match="speaks protocol 99, this program protocol 1"):
+    with pytest.raises(AssertionError, match=f"speaks protocol 99, this program protocol {PROTOCOL_VERSION}"):
         future.wait_for("welcome")
     future.close()
     assert daemon.status()["refused_messages"] == len(wrong) + 1
@@ -313,7 +313,7 @@ def test_a_meter_of_the_future(tmp_path):
     newer = TcpBoard(lambda t: 0.0, hello=bytes(payload))
     code, said = run_serve(tmp_path, "--tcp", f"127.0.0.1:{newer.port}")
     newer.stop()
-    assert code == 3 and "the board speaks protocol 99 and this program protocol 1" in said
+    assert code == 3 and f"the board speaks protocol 99 and this program protocol {PROTOCOL_VERSION}" in said
 
 
 def test_no_daemon_is_one_sentence():

@@ -9,6 +9,7 @@ from mcap.writer import Writer
 from epid.errors import RunFileError
 from epid.record.listing import list_runs
 from epid.record.reader import RunFile
+from epid.record.topics import FORMAT_VERSION
 from epid.record.writer import FLUSH_NS, RunWriter
 
 METADATA = {"run": "abcd1234", "label": "base", "node": "pi0", "utc": "2026-01-01T00:00:00+00:00"}
@@ -92,7 +93,7 @@ def test_a_file_from_the_future_names_both_versions(tmp_path):
         writer.start(profile="epi-run")
         writer.add_metadata("run", {"format": "99"})
         writer.finish()
-    with pytest.raises(RunFileError, match="format 99, this program reads 1"):
+    with pytest.raises(RunFileError, match=f"format 99, this program reads {FORMAT_VERSION}"):
         list(RunFile(path).messages())
 
 

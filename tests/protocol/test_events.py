@@ -7,10 +7,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from epi_protocol import events
+from epi_protocol import PROTOCOL_VERSION, events
 from epi_protocol.errors import ProtocolError, VersionError
 
-RANGES = {"q": (-(1 << 63), (1 << 63) - 1), "B": (0, 255), "h": (-(1 << 15), (1 << 15) - 1), "i": (-(1 << 31), (1 << 31) - 1)}
+RANGES = {
+    "B": (0, 0xFF),
+    "H": (0, 0xFFFF),
+    "h": (-(1 << 15), (1 << 15) - 1),
+    "i": (-(1 << 31), (1 << 31) - 1),
+    "q": (-(1 << 63), (1 << 63) - 1),
+}
 ROW = st.tuples(*(st.integers(*RANGES[code]) for _name, code, _meaning in events.COLUMNS))
 
 
@@ -78,5 +84,25 @@ def test_the_wrong_shape_and_the_wrong_kind_are_named():
 def test_another_version_is_named():
     _kind, body = events.unpack(events.hello("pi0", "s", "h", 1, "e"))
     events.check_version(body, "this node")
-    with pytest.raises(VersionError, match="the daemon speaks protocol 7, this program protocol 1"):
+    with pytest.raises(VersionError, match=f"the daemon speaks protocol 7, this program protocol {PROTOCOL_VERSION}"):
         events.check_version(body | {"protocol": 7}, "the daemon")
+
+
+def test_telemetry_is_numbers_by_name() -> None:
+    body = {"run": "r", "node_ns": 5, "readings": {"temperature_c": 51, "rail_core_w": 1.25}}
+    assert events.readings(body) == {"temperature_c": 51.0, "rail_core_w": 1.25}
+
+
+@pytest.mark.parametrize(
+    ("body", "sentence"),
+    [
+        ({"node_ns": 5, "readings": {}}, "'run' is NoneType"),
+        ({"run": "r", "node_ns": "5", "readings": {}}, "'node_ns' is str"),
+        ({"run": "r", "node_ns": 5, "readings": {"load": "high"}}, "reading 'load' is str"),
+        ({"run": "r", "node_ns": 5, "readings": {"load": True}}, "reading 'load' is bool"),
+        ({"run": "r", "node_ns": 5, "readings": {str(n): n for n in range(65)}}, "65 readings; at most 64"),
+    ],
+)
+def test_telemetry_that_is_none_is_refused(body: dict[str, object], sentence: str) -> None:
+    with pytest.raises(ProtocolError, match=sentence):
+        events.readings(body)

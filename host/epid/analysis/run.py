@@ -69,6 +69,8 @@ class NodeRecord:
     end: dict[str, Any] = field(default_factory=dict)
     batches: list[events.SpanBatch] = field(default_factory=list)
     clocks: dict[str, ClockEstimator] = field(default_factory=dict)
+    telemetry: list[tuple[int, dict[str, float]]] = field(default_factory=list)
+    """(node_ns, readings by name) of each look at the node itself."""
 
     def spans(self) -> dict[str, np.ndarray]:
         """Return the columns of events.COLUMNS, each of shape (n_spans,), in the order they were sent."""
@@ -174,6 +176,10 @@ def _node_clock(node: NodeRecord, body: dict[str, Any]) -> None:
     node.clocks.setdefault(body["session"], ClockEstimator()).add(exchange)
 
 
+def _node_telemetry(node: NodeRecord, body: dict[str, Any]) -> None:
+    node.telemetry.append((int(body["body"]["node_ns"]), events.readings(body["body"])))
+
+
 def _node_hello(node: NodeRecord, body: dict[str, Any]) -> None:
     node.hello = body["body"]
 
@@ -189,4 +195,5 @@ _NODE: dict[str, Callable[[NodeRecord, dict[str, Any]], None]] = {
     "run": _node_run,
     "spans": lambda node, body: node.batches.append(events.span_batch(body["body"])),
     "clock": _node_clock,
+    "telemetry": _node_telemetry,
 }

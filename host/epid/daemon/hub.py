@@ -151,6 +151,9 @@ class Hub:
             self._pong(session, body, host_ns)
         elif kind == "spans":
             self.recorder.spans(session.node, events.span_batch(body), host_ns)
+        elif kind == "telemetry":
+            events.readings(body)
+            self.recorder.node(session.node, "telemetry", host_ns, {"body": body})
         elif kind == "run_begin":
             run = self.recorder.open(session.node, body, host_ns)
             self.recorder.node(session.node, "hello", host_ns, {"body": session.hello})

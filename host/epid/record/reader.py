@@ -121,6 +121,7 @@ class RunFile:
             self.metadata.update(record.metadata)
             version = record.metadata.get("format", "")
             if version != str(FORMAT_VERSION):
-                raise RunFileError(f"{self.path} has format {version or '?'}, this program reads {FORMAT_VERSION}; update epid")
+                remedy = "read it with the release that wrote it" if version < str(FORMAT_VERSION) else "update epid"
+                raise RunFileError(f"{self.path} has format {version or '?'}, this program reads {FORMAT_VERSION}; {remedy}")
         elif record.name == "end":
             self.end.update(record.metadata)

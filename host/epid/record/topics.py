@@ -6,7 +6,7 @@ poor early clock fit is mended by reading again, not by measuring again. `log_ti
 
 from __future__ import annotations
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 """Raised whenever an old reader would misread a new file."""
 
 PROFILE = "epi-run"
@@ -21,6 +21,7 @@ NODE_KINDS = {
     "hello": "host_ns, body: a node's hello",
     "run": "host_ns, kind, body: run_begin and run_end as received",
     "spans": "host_ns, body: a batch of spans as received",
+    "telemetry": "host_ns, body: one look at the node itself, as received",
     "clock": "session, nonce, t1_ns, t2_ns, t3_ns, t4_ns: one time exchange with the node",
 }
 DAEMON_KINDS = {"note": "host_ns, level, text: what the daemon saw: links lost and found, batches refused"}
