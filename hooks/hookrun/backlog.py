@@ -42,6 +42,11 @@ class Backlog:
         return self._full
 
     @property
+    def next_seq(self) -> int:
+        """Return a number below which no batch will be sent before the connection breaks."""
+        return self._next
+
+    @property
     def spilled_bytes(self) -> int:
         """Return how much lies in the file."""
         return self._spilled

@@ -13,6 +13,7 @@ from .errors import HookrunError, Interrupted
 EXIT_FAILURE = 1
 
 _EXAMPLES = """examples:
+  hookrun -- python generate.py --prompt "The capital of France is"
   hookrun llama --model m.gguf --prompt "The capital of France is" --tokens 64 --repeat 5 --idle 5
   hookrun llama --model m.gguf --prompt-file prompt.txt --tokens 64 --out run.events
   hookrun overhead --model m.gguf
@@ -22,7 +23,7 @@ _EXAMPLES = """examples:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return the exit code of the process."""
     try:
-        options = _parser().parse_args(arguments)
+        options = _parser().parse_args(_spelt_out(sys.argv[1:] if arguments is None else arguments))
         code: int = options.run(options)
     except HookrunError as error:
         print(f"hookrun: {error}", file=sys.stderr)
@@ -37,10 +38,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return code
 
 
+def _spelt_out(arguments: Sequence[str]) -> Sequence[str]:
+    """Put in the command that may be left out: `hookrun [options] -- program` means `hookrun run [options] -- program`."""
+    if arguments and arguments[0].startswith("-") and "--" in arguments:
+        return ["run", *arguments]
+    return arguments
+
+
 def _parser() -> argparse.ArgumentParser:
     # Loaded here and not above, so that Ctrl-C meanwhile is caught like any other.
+    from .dllama import command as dllama_command
     from .llama import command as llama_command
-    from .llama import overhead_command
+    from .llama import overhead_command, rpc_server_command
+    from .program import command as program_command
 
     parser = argparse.ArgumentParser(
         prog="hookrun",
@@ -50,6 +60,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"hookrun {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    program_command.add_parser(commands)
     llama_command.add_parser(commands)
+    dllama_command.add_parser(commands)
     overhead_command.add_parser(commands)
+    rpc_server_command.add_parser(commands)
     return parser

@@ -35,8 +35,9 @@ class Courier:
         """Called with the number of each signal that arrives at `wake_fd`, also while the other thread is inside an engine."""
         self._ring, self._link, self._file, self._period_ms = ring, link, file, period_ms
         self._wake_read, self.wake_fd = os.pipe()
-        # Closed with this object and not by `stop`: a signal may still be written to it.
-        weakref.finalize(self, _close, self._wake_read, self.wake_fd)
+        # Closed with this object and not by `stop`: a signal may still be written to it. And not by the interpreter's end,
+        # whose callbacks may still have a run to close.
+        weakref.finalize(self, _close, self._wake_read, self.wake_fd).atexit = False
         os.set_blocking(self._wake_read, False)
         os.set_blocking(self.wake_fd, False)
         self._commands: list[tuple[str, dict[str, Any]]] = []
@@ -58,6 +59,10 @@ class Courier:
         """Begin a run: spans that enter the ring from now on belong to it."""
         self.finished = False
         self._command("begin", run_begin)
+
+    def telemetry(self, body: dict[str, Any]) -> None:
+        """Carry one look at the node, in order with the spans."""
+        self._command("telemetry", body)
 
     def end(self, run_end: dict[str, Any]) -> None:
         """End the run once the ring is empty; the numbers of spans are filled in here."""
@@ -129,9 +134,17 @@ class Courier:
                 return False
             if name == "begin":
                 self._begin(body)
+            elif name == "telemetry":
+                self._keep(events.pack("telemetry", body))
             else:
                 self._run_end = body
         return True
+
+    def _keep(self, frames: list[bytes]) -> None:
+        if self._link is not None:
+            self._link.session.outbox.put(frames[1])
+        if self._file is not None:
+            self._file.write(frames)
 
     def _begin(self, run_begin: dict[str, Any]) -> None:
         self._run, self._run_end = run_begin["run"], None
@@ -139,6 +152,7 @@ class Courier:
         self._dropped_before = self._ring.dropped
         if self._link is not None:
             self._link.session.backlog.restart()
+            self._link.session.outbox.restart()
             self._link.begin(run_begin)
         if self._file is not None:
             self._file.write(events.pack("run_begin", {**run_begin, "resume": False}))

@@ -92,6 +92,11 @@ class Recording:
         self._raise_refusal()
         return self.run
 
+    def telemetry(self, readings: Mapping[str, float]) -> None:
+        """Send one look at the node, taken now; may be called on any thread while a run is open."""
+        if self.courier.failure is None:
+            self.courier.telemetry({"run": self.run, "node_ns": self._clock(), "readings": dict(readings)})
+
     def end(self, status: str, patience_s: float = CLOSE_S) -> Outcome:
         """Close the run with `status` ("complete" or "aborted") and wait, at most `patience_s`, until it is stored."""
         run_end = {"run": self.run, "node_ns": self._clock(), "status": status}
@@ -154,6 +159,8 @@ class Recording:
         if self._file is not None and self._file.failure is not None:
             problems.append(self._file.failure)
         session = self._session
+        if session is not None and session.outbox.dropped:
+            problems.append(f"{session.outbox.dropped} looks at the node were lost because the daemon was away too long")
         if session is not None and (session.refusal is not None or not session.settled):
             why = f"the daemon refused: {session.refusal}" if session.refusal else "the daemon did not confirm the end of the run"
             problems.append(f"{why}; what it has not acknowledged is kept in {self._keep(session, run_end)}")
@@ -165,6 +172,8 @@ class Recording:
         folder = Path.cwd() if os.access(Path.cwd(), os.W_OK) else Path(tempfile.gettempdir())
         file = EventFile(folder / name, self._hello)
         file.write(events.pack("run_begin", {**self._run_begin, "resume": True}))
+        for packed in session.outbox:
+            file.write([b"telemetry", packed])
         for packed in session.backlog:
             file.write([b"spans", packed])
         for frames in self.courier.leftovers():

@@ -4,7 +4,8 @@
                                                                                                     run_closed ──▶ READY
 
 A lost connection leads from anywhere back to AWAY; after the next welcome an unfinished run is opened again with
-`resume: true` and every batch without an ack is sent again, so the daemon has each one once and in order. REFUSED is final.
+`resume: true` and every batch without an ack is sent again, so the daemon has each one once and in order; telemetry that is not
+known to have arrived is sent again too, and may arrive twice, with the same `node_ns`. REFUSED is final.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from epi_protocol import events
 from epi_protocol.errors import ProtocolError
 
 from .backlog import Backlog
+from .outbox import Outbox
 
 Message = list[bytes]
 
@@ -34,7 +36,7 @@ class State(StrEnum):
 
 
 class Session:
-    """One node's session over any number of connections. The backlog holds what is not acknowledged."""
+    """One node's session over any number of connections. Backlog and outbox hold batches and telemetry not known to be there."""
 
     def __init__(self, hello: Message, backlog: Backlog, clock: Callable[[], int]) -> None:
         self.state = State.AWAY
@@ -42,6 +44,7 @@ class Session:
         self.path: str | None = None
         """Of the run file, as the daemon calls it."""
         self.backlog = backlog
+        self.outbox = Outbox()
         self._hello, self._clock = hello, clock
         self._run_begin: dict[str, Any] | None = None
         self._run_end: dict[str, Any] | None = None
@@ -62,6 +65,7 @@ class Session:
     def disconnected(self) -> None:
         """The connection is gone, with everything that was under way on it."""
         self.backlog.rewind()
+        self.outbox.rewind()
         if self.state is not State.REFUSED:
             self.state = State.AWAY
 
@@ -82,10 +86,12 @@ class Session:
         self._run_end = dict(run_end)
 
     def due(self) -> list[Message]:
-        """Return what may be said now: batches within the window, or the end of the run after the last ack."""
+        """Return what may be said now: telemetry, batches within the window, or the end of the run after the last ack."""
         if self.state is not State.RECORDING:
             return []
         messages = []
+        while (packed := self.outbox.take(self.backlog.next_seq)) is not None:
+            messages.append([b"telemetry", packed])
         while (packed := self.backlog.take()) is not None:
             messages.append([b"spans", packed])
         if self._run_end is not None and not self.backlog:
@@ -131,9 +137,12 @@ class Session:
         if kind == "run_open" and self.state is State.OPENING:
             self.state, self._opened, self.path = State.RECORDING, True, body.get("path")
         elif kind == "ack":
-            self.backlog.ack(int(body.get("seq", -1)))
+            seq = int(body.get("seq", -1))
+            self.backlog.ack(seq)
+            self.outbox.ack(seq)
         elif kind == "run_closed":
             self.state, self._run_begin, self.path = State.READY, None, body.get("path", self.path)
+            self.outbox.settle()
 
     def _refuse(self, reason: str) -> None:
         self.state, self.refusal = State.REFUSED, reason

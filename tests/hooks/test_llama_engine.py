@@ -21,6 +21,7 @@ from hookrun.llama.instrument import instrument
 from hookrun.llama.loading import load_engine, set_wait_policy
 from hookrun.llama.model import open_model
 from hookrun.llama.opmap import OpMapError
+from hookrun.llama.settings import ContextSettings
 from hookrun.llama.tracer import Stamps, Stopped, plan_for
 from hookrun.ring import SpanRing
 from hookrun.stamps import compiled_stamper
@@ -42,8 +43,6 @@ def engine(smollm2: Path) -> Iterator[Any]:
 
 
 def context_settings(tokens: int = 256) -> Any:
-    from hookrun.llama.engine import ContextSettings
-
     return ContextSettings(tokens, threads=1)
 
 
@@ -71,7 +70,7 @@ def test_every_token_has_all_layers_one_after_the_other(engine: Any, mode: Stamp
         assert made.plans.decode.calls == made.plans.prefill.calls == CALLS
     ring, prompt = SpanRing(), tuple(engine.tokenize("The capital of France is"))
     before_ns = node_ns()
-    requests = Runner(made, ring).run(Workload(prompt, tokens=6, repeat=2))
+    requests = Runner(made, ring).run(Workload((prompt,), tokens=6, repeat=2))
     after_ns = node_ns()
     made.context.close()
     assert (made.tracer.unmapped, ring.dropped) == (0, 0)
@@ -106,8 +105,8 @@ def test_a_long_prompt_goes_through_in_batches_each_with_its_layers(engine: Any)
     made = instrument(engine, context_settings(512))
     ring = SpanRing()
     prompt = tuple(engine.tokenize("one two three four five six seven eight nine ten " * 6))
-    (request,) = Runner(made, ring).run(Workload(prompt, tokens=2, batch=25))
-    (whole,) = Runner(made, SpanRing()).run(Workload(prompt, tokens=2, batch=512))
+    (request,) = Runner(made, ring).run(Workload((prompt,), tokens=2, batch=25))
+    (whole,) = Runner(made, SpanRing()).run(Workload((prompt,), tokens=2, batch=512))
     made.context.close()
     assert request.tokens == whole.tokens
     layers = [row for row in spans(ring) if row["phase"] == "prefill" and row["kind"] == "ffn" and row["layer"] == 7]
@@ -118,7 +117,7 @@ def test_a_long_prompt_goes_through_in_batches_each_with_its_layers(engine: Any)
 def test_a_last_batch_of_one_token_is_understood_too(engine: Any) -> None:
     made = instrument(engine, context_settings())
     ring, prompt = SpanRing(), tuple(engine.tokenize("The capital of France is"))
-    Runner(made, ring).run(Workload(prompt, tokens=0, batch=len(prompt) - 1))
+    Runner(made, ring).run(Workload((prompt,), tokens=0, batch=len(prompt) - 1))
     made.context.close()
     rows = spans(ring)
     assert made.tracer.unmapped == 0
@@ -130,7 +129,7 @@ def test_warmup_and_rest_are_spans_of_their_own(engine: Any) -> None:
     made = instrument(engine, context_settings(), Stamps.OFF)
     ring, slept = SpanRing(), []
     ticks: list[tuple[int, int]] = []
-    work = Workload(tuple(engine.tokenize("Hello")), tokens=2, repeat=3, warmup=2, idle_s=5, gap_s=1)
+    work = Workload((tuple(engine.tokenize("Hello")),), tokens=2, repeat=3, warmup=2, idle_s=5, gap_s=1)
     Runner(made, ring, sleep=slept.append, progress=lambda done, total: ticks.append((done, total))).run(work)
     made.context.close()
     kinds = [row["kind"] for row in spans(ring) if row["kind"] in ("warmup", "idle", "request")]
@@ -200,7 +199,7 @@ def test_layers_without_attention_are_feed_forward_only(tmp_path: Path) -> None:
     engine, _warnings = load_engine(path, "auto")
     made = instrument(engine, context_settings(), Stamps.ABORT, without_attention=model.without_attention)
     ring = SpanRing()
-    Runner(made, ring).run(Workload((1, 2, 3), tokens=3))
+    Runner(made, ring).run(Workload(((1, 2, 3),), tokens=3))
     parts = [(row["kind"], row["layer"]) for row in inside(spans(ring), 2)]
     made.context.close()
     engine.close()

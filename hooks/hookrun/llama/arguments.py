@@ -3,40 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import math
 import os
-from collections.abc import Callable
 from pathlib import Path
 
-from epi_protocol.events import DEFAULT_PORT
-
+from ..arguments import seconds, whole
 from ..errors import HookrunError
+from .settings import BATCH_TOKENS, CACHE_TYPES, FLASH_ATTENTION, ContextSettings
 from .tracer import Stamps
-
-DEFAULT_DAEMON = f"tcp://127.0.0.1:{DEFAULT_PORT}"
-
-
-def whole(least: int) -> Callable[[str], int]:
-    """Return a reader of whole numbers from `least` on."""
-
-    def read(text: str) -> int:
-        number = int(text) if text.lstrip("-").isdecimal() else least - 1
-        if number < least:
-            raise argparse.ArgumentTypeError(f"{text!r} is no whole number from {least} on")
-        return number
-
-    return read
-
-
-def seconds(text: str) -> float:
-    """Read a duration."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 0 <= value < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds")
-    return value
 
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
@@ -51,50 +24,69 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
 
 def add_prompt_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what goes into the model and how often."""
-    prompt = parser.add_mutually_exclusive_group(required=True)
+    group = parser.add_argument_group("what is run")
+    prompt = group.add_mutually_exclusive_group(required=True)
     prompt.add_argument("--prompt", metavar="TEXT", help="the prompt")
-    prompt.add_argument("--prompt-file", type=Path, metavar="FILE", help="a file that holds the prompt")
-    parser.add_argument("--chat", action="store_true", help="put the prompt into the model's own chat template")
-    parser.add_argument("--tokens", type=whole(0), default=64, metavar="N", help="tokens to decode per request (64)")
-    parser.add_argument("--repeat", type=whole(1), default=1, metavar="R", help="requests (1)")
-    parser.add_argument("--warmup", type=whole(0), default=0, metavar="W", help="requests before them that do not count (0)")
-    parser.add_argument("--idle", type=seconds, default=0.0, metavar="S", help="seconds of measured rest before and after (0)")
-    parser.add_argument("--gap", type=seconds, default=0.0, metavar="S", help="seconds of measured rest between requests (0)")
-    parser.add_argument("--ctx", type=whole(1), metavar="C", help="tokens of context (as many as needed)")
-    parser.add_argument("--stamps", choices=["auto", *Stamps], default="auto", help="how layers are told apart (auto)")
+    prompt.add_argument(
+        "--prompt-file", type=Path, metavar="PATH", help="a file that holds the prompt, or a folder of them (*.txt)"
+    )
+    group.add_argument("--chat", action="store_true", help="put the prompt into the model's own chat template")
+    group.add_argument("--tokens", type=whole(0), default=64, metavar="N", help="tokens to decode per request (64)")
+    group.add_argument("--stop-at-eos", action="store_true", help="end a request at the model's end mark (decode on)")
+    group.add_argument("--repeat", type=whole(1), default=1, metavar="R", help="requests per prompt (1)")
+    group.add_argument("--warmup", type=whole(0), default=0, metavar="W", help="requests before them that do not count (0)")
+    group.add_argument("--idle", type=seconds, default=0.0, metavar="S", help="seconds of measured rest before and after (0)")
+    group.add_argument("--gap", type=seconds, default=0.0, metavar="S", help="seconds of measured rest between requests (0)")
 
 
-def add_recording_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add where the measurement goes and what it is called."""
-    parser.add_argument("--label", default="", metavar="L", help="what reports call this run (the model's file name)")
-    parser.add_argument("--node", metavar="NAME", help="what the daemon calls this machine (its host name)")
-    parser.add_argument("--daemon", metavar="ADDRESS", help=f"where the daemon listens ({DEFAULT_DAEMON}, unless --out is given)")
-    parser.add_argument("--key", type=Path, metavar="FILE", help="this node's key file, where the daemon asks for one")
-    parser.add_argument("--no-daemon", action="store_true", help="measure without the daemon")
-    parser.add_argument("--out", type=Path, metavar="FILE", help="write the run to a file")
+def add_context_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add how the engine is set up."""
+    group = parser.add_argument_group("the engine")
+    group.add_argument("--ctx", type=whole(1), metavar="C", help="tokens of context (as many as needed)")
+    batch = group.add_argument("--batch", type=whole(1), default=BATCH_TOKENS, metavar="B")
+    batch.help = f"tokens of prompt per computation ({BATCH_TOKENS})"
+    group.add_argument("--cache-type-k", choices=CACHE_TYPES, default="f16", help="type that keys are kept in (f16)")
+    group.add_argument("--cache-type-v", choices=CACHE_TYPES, default="f16", help="type that values are kept in (f16)")
+    group.add_argument("--flash-attn", choices=FLASH_ATTENTION, default="auto", help="flash attention (auto)")
+    group.add_argument("--stamps", choices=["auto", *Stamps], default="auto", help="how layers are told apart (auto)")
+    group.add_argument("--rpc", metavar="HOST:PORT,…", help="put the layers on these machines, each running hookrun rpc-server")
 
 
-def daemon_address(options: argparse.Namespace) -> str | None:
-    """Return the daemon to talk to, or None."""
-    if options.no_daemon and options.daemon:
-        raise HookrunError("--daemon and --no-daemon exclude each other; leave one of them out")
-    if options.no_daemon or (options.out is not None and options.daemon is None):
-        return None
-    return str(options.daemon or DEFAULT_DAEMON)
+def context_settings(options: argparse.Namespace, tokens: int) -> ContextSettings:
+    """Return the settings of a context of so many tokens; HookrunError where they contradict each other."""
+    settings = ContextSettings(
+        tokens, options.threads, options.batch, options.cache_type_k, options.cache_type_v, options.flash_attn
+    )
+    settings.check()
+    return settings
 
 
-def prompt_text(options: argparse.Namespace) -> str:
-    """Return the prompt; HookrunError where there is none."""
+def prompt_texts(options: argparse.Namespace) -> list[str]:
+    """Return the prompts; HookrunError where there is none."""
     if options.prompt_file is None:
-        text, source = str(options.prompt), "--prompt"
-    else:
-        source = str(options.prompt_file)
-        try:
-            text = options.prompt_file.read_text(encoding="utf-8")
-        except OSError as error:
-            raise HookrunError(f"cannot read the prompt {source}: {error.strerror or error}") from None
-        except UnicodeDecodeError:
-            raise HookrunError(f"the prompt {source} is not UTF-8 text") from None
+        return [_not_empty(str(options.prompt), "--prompt")]
+    return [_not_empty(_text(file), str(file)) for file in _files(options.prompt_file)]
+
+
+def _files(path: Path) -> list[Path]:
+    if not path.is_dir():
+        return [path]
+    files = sorted(path.glob("*.txt"))
+    if not files:
+        raise HookrunError(f"the folder {path} holds no prompt; put each into a file of its own, named *.txt")
+    return files
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except OSError as error:
+        raise HookrunError(f"cannot read the prompt {file}: {error.strerror or error}") from None
+    except UnicodeDecodeError:
+        raise HookrunError(f"the prompt {file} is not UTF-8 text") from None
+
+
+def _not_empty(text: str, source: str) -> str:
     if not text.strip():
         raise HookrunError(f"the prompt from {source} is empty; give it at least one word")
     return text

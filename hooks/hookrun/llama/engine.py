@@ -6,9 +6,9 @@ Struct layouts belong to one release of the binding, so everything here goes thr
 from __future__ import annotations
 
 import ctypes
+import re
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,49 +17,52 @@ import numpy
 
 from ..errors import HookrunError
 from .opmap import Node
+from .remote import RemoteDevice, add_servers
+from .settings import CACHE_TYPES, FLASH_ATTENTION, ContextSettings
 from .tracer import Stopped
 
 _c: Any = llama_cpp.llama_cpp
 _LOG_ERROR = 4
 _ABORTED = 2
-
-BATCH_TOKENS = 512
-"""Prompt tokens that go through the model in one computation."""
+_ALL_LAYERS = 999
+_PLACED = re.compile(r"layer +(\d+) assigned to device (\w+)")
 
 
 class EngineLog:
-    """Keeps the engine's last complaints instead of letting it print."""
+    """Keeps the engine's last complaints instead of letting it print, and where it has put each layer."""
 
     def __init__(self, keep: int = 8) -> None:
         self._errors: deque[str] = deque(maxlen=keep)
+        self.devices: dict[int, str] = {}
+        """Name of the device by layer; the output head counts as one more."""
         self._callback = _c.llama_log_callback(self._on_line)
         _c.llama_log_set(self._callback, None)
 
     def _on_line(self, level: int, text: bytes, _data: object) -> None:
         if level == _LOG_ERROR:
             self._errors.append(text.decode(errors="replace").strip())
+        elif b"assigned to device" in text and (placed := _PLACED.search(text.decode(errors="replace"))):
+            self.devices[int(placed[1])] = placed[2]
 
     def reason(self) -> str:
         """Return the first of the last complaints, which is the cause; the rest are its consequences."""
         return self._errors[0] if self._errors else "the engine gives no reason"
 
 
-@dataclass(frozen=True, slots=True)
-class ContextSettings:
-    """Tokens of context and threads; the same threads run prompts and single tokens."""
-
-    tokens: int
-    threads: int
-
-
 class Engine:
-    """A loaded model on the CPU.
+    """A loaded model on the CPU, or with its layers on the machines of `servers` (endpoints that `check_servers` has met).
 
     `repack` lets the engine store weights in the layout its fastest kernels want; None decides by what the engine was built for.
     """
 
     def __init__(
-        self, path: Path, log: EngineLog, *, repack: bool | None = None, go_on: Callable[[], bool] = lambda: True
+        self,
+        path: Path,
+        log: EngineLog,
+        *,
+        repack: bool | None = None,
+        servers: Sequence[str] = (),
+        go_on: Callable[[], bool] = lambda: True,
     ) -> None:
         """Load a file; `go_on` is asked again and again meanwhile, and ends the loading with Stopped where it returns False."""
         self._log = log
@@ -69,7 +72,10 @@ class Engine:
         self.has_amx = "AMX_INT8 = 1" in self.system
         self.repack = not self.has_amx if repack is None else repack
         parameters = _c.llama_model_default_params()
-        parameters.n_gpu_layers = 0
+        remote = add_servers(servers)
+        handles = (ctypes.c_void_p * (len(remote) + 1))(*(handle for handle, _device in remote))  # a last one of NULL
+        parameters.n_gpu_layers = _ALL_LAYERS if remote else 0
+        parameters.devices = ctypes.cast(handles, ctypes.c_void_p) if remote else None
         parameters.use_extra_bufts = self.repack
         on_progress = _c.llama_progress_callback(lambda _share, _data: go_on())
         parameters.progress_callback = on_progress
@@ -78,6 +84,8 @@ class Engine:
             if not go_on():
                 raise Stopped
             raise HookrunError(f"the engine cannot load {path}: {log.reason()}")
+        self.placement = _placement(log.devices, [device for _handle, device in remote])
+        """Endpoint that computes each layer, and the output head behind them; "local" is this machine."""
         self._vocab = _c.llama_model_get_vocab(self._model)
         self.vocabulary = _c.llama_vocab_n_tokens(self._vocab)
         if not _c.llama_model_has_decoder(self._model) or _c.llama_model_has_encoder(self._model):
@@ -104,6 +112,10 @@ class Engine:
             size = _c.llama_detokenize(self._vocab, array, len(tokens), buffer, -size, False, True)
         return buffer.raw[: max(size, 0)].decode(errors="replace")
 
+    def is_end(self, token: int) -> bool:
+        """Return whether a token ends the generation."""
+        return bool(_c.llama_vocab_is_eog(self._vocab, token))
+
     def chat(self, text: str) -> str:
         """Return `text` as a user's turn in the model's own chat template, ready for the answer."""
         template = _c.llama_model_chat_template(self._model, None)
@@ -121,8 +133,10 @@ class Engine:
         """Return a new context; `node_callback` is (address, user data) of an evaluation callback, fixed for its life."""
         parameters = _c.llama_context_default_params()
         parameters.n_ctx = settings.tokens
-        parameters.n_batch = parameters.n_ubatch = min(BATCH_TOKENS, settings.tokens)
+        parameters.n_batch = parameters.n_ubatch = min(settings.batch, settings.tokens)
         parameters.n_threads = parameters.n_threads_batch = settings.threads
+        parameters.type_k, parameters.type_v = CACHE_TYPES[settings.cache_type_k], CACHE_TYPES[settings.cache_type_v]
+        parameters.flash_attn_type = FLASH_ATTENTION[settings.flash_attn]
         parameters.no_perf = True
         if node_callback is not None:
             address, data = node_callback
@@ -168,7 +182,7 @@ class Context:
         self._op_callback: Any = None
 
     def decode(self, tokens: Sequence[int]) -> None:
-        """Put up to BATCH_TOKENS tokens behind those already seen; the last one's logits stay for `greedy`."""
+        """Put up to a batch of tokens behind those already seen; the last one's logits stay for `greedy`."""
         array = (_c.llama_token * len(tokens))(*tokens)
         self._compute(_c.llama_batch_get_one(array, len(tokens)))
 
@@ -202,6 +216,11 @@ class Context:
             raise Stopped
         if status:
             raise HookrunError(f"the engine failed to compute (status {status}): {self._log.reason()}")
+
+
+def _placement(devices: dict[int, str], remote: Sequence[RemoteDevice]) -> tuple[str, ...]:
+    endpoints = {device.name: device.endpoint for device in remote}
+    return tuple(endpoints.get(devices[layer], "local") for layer in sorted(devices))
 
 
 def _graph_library() -> Any:

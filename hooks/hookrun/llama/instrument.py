@@ -11,7 +11,8 @@ from .opmap import OpMapError, SpanPlan
 from .tracer import Plans, Stamps, Tracer, plan_for
 
 if TYPE_CHECKING:
-    from .engine import Context, ContextSettings, Engine
+    from .engine import Context, Engine
+    from .settings import ContextSettings
 
 PREFILL_PROBE_TOKENS = 2
 """The graph of a prompt has the same nodes for any number of tokens above one."""
@@ -39,13 +40,17 @@ def instrument(
     *,
     without_attention: Collection[int] = (),
     compiled: bool | None = None,
+    remote: bool = False,
 ) -> Instrument:
     """Return an instrumented context. `mode` None takes the cheapest that is understood, and says so where it is not the first.
+
+    Operations on `remote` machines call nothing here, so there only the evaluation callback sees layers.
 
     Raises HookrunError where a mode asked for by name cannot be had.
     """
     warnings: list[str] = []
-    for candidate in (Stamps.ABORT, Stamps.EVAL) if mode is None else (mode,):
+    untold = (Stamps.EVAL,) if remote else (Stamps.ABORT, Stamps.EVAL)
+    for candidate in untold if mode is None else (mode,):
         tracer = Tracer(candidate, compiled=compiled)
         context = engine.context(settings, tracer.node_callback)
         tracer.attach(context)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import HookrunError
+from .remote import INSECURE, check_servers
 
 if TYPE_CHECKING:
     from .engine import Engine
@@ -35,15 +36,18 @@ def engine_version() -> str:
         raise HookrunError("llama-cpp-python is not installed; install it with `pip install 'hookrun[llama]'`") from None
 
 
-def load_engine(path: Path, repack: str, go_on: Callable[[], bool] = lambda: True) -> tuple[Engine, list[str]]:
+def load_engine(
+    path: Path, repack: str, go_on: Callable[[], bool] = lambda: True, servers: Sequence[str] = ()
+) -> tuple[Engine, list[str]]:
     """Return the engine with the model loaded, and what is unusual about it.
 
-    `repack` is auto, on or off; a `go_on` that returns False ends the loading.
+    `repack` is auto, on or off; a `go_on` that returns False ends the loading; `servers` are endpoints of rpc-servers.
     """
     from .engine import Engine, EngineLog
 
-    engine = Engine(path, EngineLog(), repack={"on": True, "off": False}.get(repack), go_on=go_on)
-    warnings = []
+    check_servers(servers)
+    engine = Engine(path, EngineLog(), repack={"on": True, "off": False}.get(repack), servers=servers, go_on=go_on)
+    warnings = [INSECURE] if servers else []
     if repack == "auto" and not engine.repack:
         warnings.append(
             "this engine was built for AMX, whose kernels GCC 12 breaks, so weights are not repacked and run slower; "

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from ..errors import HookrunError
 from ..gguf_header import GgufHeader, read_header
+from .provenance import Provenance, provenance
 
 CHUNK_BYTES = 1 << 22
 
@@ -30,6 +31,7 @@ class Model:
     n_embd: int
     n_ff: tuple[int, ...]
     n_ctx_train: int
+    provenance: Provenance = field(default_factory=Provenance)
 
     @property
     def without_attention(self) -> frozenset[int]:
@@ -38,19 +40,28 @@ class Model:
 
     def to_map(self) -> dict[str, Any]:
         """Return it as plain values for a message."""
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+        shape = {entry.name: getattr(self, entry.name) for entry in fields(self) if entry.name != "provenance"}
+        return {
+            name: list(value) if isinstance(value, tuple) else value for name, value in shape.items()
+        } | self.provenance.to_map()
 
 
-def open_model(path: Path, progress: Callable[[int, int], None] = lambda _done, _total: None) -> Model:
-    """Read a model's header, check its shapes and hash the file; `progress(bytes done, bytes in all)` is called as it goes."""
+def open_model(
+    path: Path, progress: Callable[[int, int], None] = lambda _done, _total: None, *, most_hashed_bytes: int | None = None
+) -> Model:
+    """Read a model's header, check its shapes and hash the file; `progress(bytes done, bytes in all)` is called as it goes.
+
+    A file of more than `most_hashed_bytes` is not hashed: its `sha256` is empty.
+    """
     header = read_header(path)
     shape = _Shape(header, path)
     shape.check()
     size = path.stat().st_size
+    sha256 = _sha256(path, size, progress) if most_hashed_bytes is None or size <= most_hashed_bytes else ""
     return Model(
         file=path.name,
         name=str(header.metadata.get("general.name") or path.stem),
-        sha256=_sha256(path, size, progress),
+        sha256=sha256,
         file_bytes=size,
         architecture=shape.architecture,
         quantisation=header.quantisation(),
@@ -60,6 +71,7 @@ def open_model(path: Path, progress: Callable[[int, int], None] = lambda _done, 
         n_embd=shape.number("embedding_length"),
         n_ff=shape.per_layer("feed_forward_length", "expert_feed_forward_length"),
         n_ctx_train=shape.number("context_length"),
+        provenance=provenance(path, header, sha256),
     )
 
 

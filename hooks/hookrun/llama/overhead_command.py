@@ -9,25 +9,31 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from ..arguments import whole
 from ..errors import HookrunError
 from ..interruption import Interruption
 from ..progress import Bar
+from ..pytorch.overhead import run as run_torch
 from ..recording import Recording
-from .arguments import add_model_arguments, whole
+from .arguments import add_model_arguments
 from .instrument import Instrument, instrument
 from .loading import engine_version, load_engine, set_wait_policy
 from .model import Model, open_model
 from .overhead import BASELINE, Arm, compare
 from .runner import Runner
+from .settings import ContextSettings
 from .tracer import Stamps
 
 if TYPE_CHECKING:
-    from .engine import ContextSettings, Engine
+    from .engine import Engine
 
 PROMPT = "Four score and seven years ago our fathers brought forth on this continent"
 CONTEXT_TOKENS = 512
 
-_EXAMPLE = "example:\n  hookrun overhead --model m.gguf --threads 1 --rounds 200"
+_EXAMPLE = """examples:
+  hookrun overhead --model m.gguf --threads 1 --rounds 200
+  hookrun overhead --torch --model m.gguf --threads 1 --rounds 100
+"""
 
 
 def add_parser(commands: Any) -> None:
@@ -43,11 +49,14 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--rounds", type=whole(2), default=100, metavar="N", help="rounds (100)")
     parser.add_argument("--tokens", type=whole(1), default=4, metavar="N", help="tokens per round and kind of stamps (4)")
     parser.add_argument("--seed", type=whole(0), default=1, metavar="N", help="of the order within the rounds (1)")
+    parser.add_argument("--torch", action="store_true", help="measure the hooks in PyTorch; then MODEL may also be a folder")
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
     """Carry the command out and return the exit code."""
+    if options.torch:
+        return run_torch(options)
     wait_policy = set_wait_policy()
     # No daemon and no file, but the thread that drains and packs the spans runs as in a real measurement.
     recording = Recording(engine=engine_version())
@@ -86,15 +95,13 @@ class _Bench:
     """Makes the arms: contexts of one model, each with another kind of stamps, all at the same place behind the same prompt."""
 
     def __init__(self, engine: Engine, model: Model, threads: int, tokens: int, recording: Recording) -> None:
-        from .engine import ContextSettings
-
         self._engine, self._model, self._tokens, self._recording = engine, model, tokens, recording
         self._prompt = engine.tokenize(PROMPT)
         if len(self._prompt) + tokens > CONTEXT_TOKENS:
             raise HookrunError(
                 f"--tokens {tokens} does not fit behind the prompt; at most {CONTEXT_TOKENS - len(self._prompt)} do"
             )
-        self._settings: ContextSettings = ContextSettings(CONTEXT_TOKENS, threads)
+        self._settings = ContextSettings(CONTEXT_TOKENS, threads)
 
     def arms(self) -> list[Arm]:
         """Return the baseline, the baseline once more (so that the noise is seen), and each kind of stamps."""

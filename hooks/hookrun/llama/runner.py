@@ -12,24 +12,30 @@ from epi_protocol.events import KIND
 from ..clock import node_ns
 from ..ring import SpanRing
 from .instrument import Instrument
+from .settings import BATCH_TOKENS
 
 PREFILL, DECODE = KIND["prefill"], KIND["decode"]
 
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """`repeat` requests of one prompt and `tokens` decoded tokens each, after `warmup` that do not count.
+    """All prompts in turn, `repeat` times, `tokens` decoded tokens each, after `warmup` requests that do not count.
 
     `idle_s` of sleep before the first request and after the last, `gap_s` between two; `batch` tokens of prompt per computation.
     """
 
-    prompt: tuple[int, ...]
+    prompts: tuple[tuple[int, ...], ...]
     tokens: int
     repeat: int = 1
     warmup: int = 0
     idle_s: float = 0.0
     gap_s: float = 0.0
-    batch: int = 512
+    batch: int = BATCH_TOKENS
+
+    @property
+    def requests(self) -> int:
+        """Return how many requests count."""
+        return self.repeat * len(self.prompts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +74,13 @@ def _silent(_done: int, _total: int, /) -> None:
     """Tell nobody."""
 
 
+def _never(_token: int) -> bool:
+    """Ignore end marks, so that every request is the same work."""
+    return False
+
+
 class Runner:
-    """Decodes greedily and for a fixed number of tokens, end marks ignored, so that every request is the same work."""
+    """Decodes greedily, for a fixed number of tokens or until `ends` knows a token as the end mark."""
 
     def __init__(
         self,
@@ -78,21 +89,23 @@ class Runner:
         *,
         clock: Callable[[], int] = node_ns,
         sleep: Callable[[float], None] = time.sleep,
+        ends: Callable[[int], bool] | None = None,
         progress: Progress = _silent,
     ) -> None:
         self.requests: list[Request] = []
         """Finished requests; those before an interruption stay."""
         self._context, self._tracer, self._plans = instrument.context, instrument.tracer, instrument.plans
         self._ring, self._clock, self._sleep, self._progress = ring, clock, sleep, progress
+        self._ends = ends or _never
         self._done = self._total = 0
 
     def run(self, work: Workload) -> list[Request]:
         """Do the whole workload and return its requests; interrupted, the spans so far are in the ring."""
-        self._done, self._total = 0, work.tokens * (work.repeat + work.warmup)
+        self._done, self._total = 0, work.tokens * (work.requests + work.warmup)
         for _ in range(work.warmup):
             self._warm_up(work)
         self._idle(work.idle_s)
-        for number in range(work.repeat):
+        for number in range(work.requests):
             if number:
                 self._idle(work.gap_s)
             self.requests.append(self._request(work, number))
@@ -111,10 +124,14 @@ class Runner:
         return self._context.greedy()
 
     def decode(self, token: int, count: int, request: int) -> list[int]:
-        """Decode `count` tokens from `token` on and return those that follow it."""
+        """Decode up to `count` tokens from `token` on and return those that follow it."""
         if self._plans is not None:
             self._tracer.follow(self._plans.decode)
-        return [token := self._decode_one(token, request, position) for position in range(count)]
+        tokens: list[int] = []
+        while len(tokens) < count and not self._ends(token):
+            token = self._decode_one(token, request, len(tokens))
+            tokens.append(token)
+        return tokens
 
     def _decode_one(self, token: int, request: int, position: int) -> int:
         self._tracer.begin()
@@ -122,7 +139,7 @@ class Runner:
         self._context.decode_one(token)
         end_ns = self._clock()
         self._write_inside(begin_ns, DECODE, request, position, 1)
-        self._ring.push("token", begin_ns, end_ns, phase=DECODE, request=request, token=position, count=1)
+        self._ring.push("token", begin_ns, end_ns, phase=DECODE, request=request, token=position, count=1, batch=1)
         self._step()
         return self._context.greedy()
 
@@ -133,28 +150,30 @@ class Runner:
             self._ring.push_block(plan.block, boundaries_ns, phase=phase, request=request, token=token, count=count)
 
     def _request(self, work: Workload, number: int) -> Request:
+        prompt = work.prompts[number % len(work.prompts)]
         self._context.forget()
         begin_ns = self._clock()
-        first = self.prefill(work.prompt, work.batch, number)
+        first = self.prefill(prompt, work.batch, number)
         middle_ns = self._clock()
-        self._ring.push("prefill", begin_ns, middle_ns, phase=PREFILL, request=number, count=len(work.prompt))
+        self._ring.push("prefill", begin_ns, middle_ns, phase=PREFILL, request=number, count=len(prompt), batch=1)
         rest = self.decode(first, work.tokens, number)
         end_ns = self._clock()
         if rest:
-            self._ring.push("decode", middle_ns, end_ns, phase=DECODE, request=number, count=len(rest))
-        self._ring.push("request", begin_ns, end_ns, request=number, count=len(work.prompt) + len(rest))
-        return Request(middle_ns - begin_ns, end_ns - middle_ns, len(work.prompt), len(rest), (first, *rest))
+            self._ring.push("decode", middle_ns, end_ns, phase=DECODE, request=number, count=len(rest), batch=1)
+        self._ring.push("request", begin_ns, end_ns, request=number, count=len(prompt) + len(rest), batch=1)
+        return Request(middle_ns - begin_ns, end_ns - middle_ns, len(prompt), len(rest), (first, *rest))
 
     def _warm_up(self, work: Workload) -> None:
         """The same work, written as one span: what happens inside it does not count."""
+        prompt = work.prompts[0]
         self._context.forget()
         begin_ns = self._clock()
-        for chunk in _chunks(work.prompt, work.batch):
+        for chunk in _chunks(prompt, work.batch):
             self._context.decode(chunk)
         for _ in range(work.tokens):
             self._context.decode_one(self._context.greedy())
             self._step()
-        self._ring.push("warmup", begin_ns, self._clock(), count=len(work.prompt) + work.tokens)
+        self._ring.push("warmup", begin_ns, self._clock(), count=len(prompt) + work.tokens, batch=1)
 
     def _step(self) -> None:
         self._done += 1

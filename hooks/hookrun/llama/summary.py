@@ -44,8 +44,8 @@ def as_text(result: Mapping[str, Any], text: str) -> str:
     settings, requests = result["settings"], result["requests"]
     stamps = settings["stamps"]
     lines = [
-        f"{result['model']['file']}: {len(requests)} of {settings['repeat']} requests, "
-        f"{settings['prompt_tokens']} prompt + {settings['tokens']} decoded tokens each, {settings['threads']} threads",
+        f"{result['model']['file']}: {len(requests)} of {_planned(settings)} requests, {_work(settings)}, "
+        f"{settings['threads']} threads",
         f"  prefill {_rate(result['prefill_tokens_per_s'])}, decode {_rate(result['decode_tokens_per_s'])} (medians)",
         f"  {result['spans']} spans, {result['dropped']} lost; stamps: {stamps['mode']}, taken in {stamps['by']}",
     ]
@@ -54,6 +54,18 @@ def as_text(result: Mapping[str, Any], text: str) -> str:
     places = [place for place in (result["daemon_path"], result["file_path"]) if place]
     lines.append(f"  recorded in {' and '.join(places)}" if places else "  not recorded")
     return "\n".join(lines)
+
+
+def _planned(settings: Mapping[str, Any]) -> int:
+    prompts = settings["prompt_tokens"]
+    return int(settings["repeat"]) * (len(prompts) if isinstance(prompts, list) else 1)
+
+
+def _work(settings: Mapping[str, Any]) -> str:
+    prompts, bound = settings["prompt_tokens"], "at most " if settings["stop_at_eos"] else ""
+    if isinstance(prompts, list):
+        return f"{min(prompts)} to {max(prompts)} prompt + {bound}{settings['tokens']} decoded tokens each"
+    return f"{prompts} prompt + {bound}{settings['tokens']} decoded tokens each"
 
 
 def _median(values: Sequence[float]) -> float | None:

@@ -1,0 +1,50 @@
+"""What `hookrun --` was asked for, on its way into the program's own process."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Self
+
+VARIABLE = "HOOKRUN_PROGRAM"
+"""Environment variable that carries a ProgramSpec."""
+
+
+@dataclass(frozen=True, slots=True)
+class Repetition:
+    """Which layers run again: drawn by `seed`, each `times` times."""
+
+    seed: int
+    times: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class ProgramSpec:
+    """All paths are absolute. `pythonpath` is what the program itself would have found in PYTHONPATH."""
+
+    ledger: str
+    label: str
+    command: tuple[str, ...]
+    daemon: str | None = None
+    key: str | None = None
+    node: str | None = None
+    out: str | None = None
+    detail: str = "halves"
+    repetition: Repetition | None = None
+    overhead_check: bool = False
+    children: bool = False
+    quiet: bool = False
+    pythonpath: str | None = None
+
+    def to_json(self) -> str:
+        """Return the text for VARIABLE."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Read the text of VARIABLE."""
+        values = json.loads(text)
+        values["command"] = tuple(values["command"])
+        if values["repetition"] is not None:
+            values["repetition"] = Repetition(**values["repetition"])
+        return cls(**values)

@@ -1,0 +1,151 @@
+"""PyTorch as the program has imported it, with its models followed from their first call on."""
+
+from __future__ import annotations
+
+import weakref
+from types import ModuleType
+from typing import Any, Self
+
+from ..program.patches import Patches
+from ..program.recorder import Opener
+from ..program.spec import ProgramSpec
+from ..ring import SpanRing
+from .anatomy import Decoder, find_decoder
+from .calls import Call, model_call
+from .clocks import Clock, DeviceClock, HostClock
+from .discovery import Discovery
+from .inputs import Inputs, read_inputs
+from .metadata import engine_version, model_map, model_name, torch_settings
+from .repeater import Repeater
+from .repetition import SHARE, Draw
+from .tracer import Look, Tracer
+
+_COMPILED = (
+    "this model runs inside compiled code (torch.compile or a CUDA graph), where Python sees no layers: its tokens are recorded "
+    "without layers"
+)
+
+
+class TorchAdapter:
+    """At most one model is followed; `detach` puts every class back."""
+
+    def __init__(self, torch: ModuleType, recorder: Opener, spec: ProgramSpec) -> None:
+        self._torch, self._recorder, self._spec = torch, recorder, spec
+        self._tracer: Tracer | None = None
+        self._met: dict[int, tuple[weakref.ref[Any], Tracer | None]] = {}
+        nn = torch.nn
+        self._lists = (nn.ModuleList, nn.Sequential)
+        self._discovery = Discovery(nn.Module, torch.compiler.is_compiling, self._find, self._model_call)
+
+    @classmethod
+    def attach(cls, torch: ModuleType, recorder: Opener, spec: ProgramSpec) -> Self:
+        """Look for models from now on."""
+        return cls(torch, recorder, spec)
+
+    def flush(self) -> None:
+        """Write what is still held back."""
+        if self._tracer is not None:
+            self._tracer.close()
+
+    def detach(self) -> None:
+        """Put every class back."""
+        self._recorder.generation.tell(None)
+        if self._tracer is not None:
+            self._tracer.release()
+        self._discovery.detach()
+        self._tracer = None
+        self._met.clear()
+
+    def suspend(self) -> None:
+        """Put every class back for a while, without forgetting the model."""
+        for patches in self._patches():
+            patches.suspend()
+
+    def resume(self) -> None:
+        """Go on after `suspend`."""
+        for patches in reversed(self._patches()):
+            patches.resume()
+
+    def _patches(self) -> list[Patches]:
+        """Those that were made last come first."""
+        return [*([self._tracer.patches] if self._tracer is not None else []), self._discovery.patches]
+
+    def _find(self, module: Any) -> Decoder | None:
+        return find_decoder(module, self._lists)
+
+    def _model_call(self, original: Call) -> Call:
+        return model_call(original, self._enter, self._torch.compiler.is_compiling)
+
+    def _enter(self, module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tracer | None:
+        """A model is called: return what follows this computation, or None."""
+        inputs = read_inputs(args, kwargs)
+        if inputs is None:
+            return None
+        met = self._met.get(id(module))
+        if met is None or met[0]() is not module:
+            met = self._met[id(module)] = (weakref.ref(module), self._meet(module, inputs))
+        tracer = met[1]
+        if tracer is None:
+            return None
+        if tracer.stale:
+            decoder = self._find(module)
+            if decoder is None:
+                return None
+            tracer.learn(decoder)
+        return tracer.begin(inputs)
+
+    def _meet(self, module: Any, inputs: Inputs) -> Tracer | None:
+        decoder = self._find(module)
+        voice = self._recorder.voice
+        if decoder is None:
+            return None
+        if self._tracer is not None:
+            if self._tracer.knows(decoder):
+                return self._tracer
+            voice.warn(f"a second model is called ({model_name(module)}); a run records one model, so it is left out")
+            return None
+        if inputs.device is not None and inputs.device.type == "meta":
+            voice.warn(f"{model_name(module)} is on the meta device, where nothing is computed; it is left out")
+            return None
+        ring = self._recorder.open(
+            engine_version(self._torch), model_name(module), lambda: (self._settings(inputs), model_map(module, decoder))
+        )
+        if ring is not None:
+            self._tracer = self._made(decoder, ring, inputs)
+            self._recorder.generation.tell(self._tracer)
+        return self._tracer
+
+    def _made(self, decoder: Decoder, ring: SpanRing, inputs: Inputs) -> Tracer:
+        spec, voice = self._spec, self._recorder.voice
+        repetition = spec.repetition
+        tracer = Tracer(
+            decoder,
+            ring,
+            self._clock(inputs.device),
+            Look(halves=spec.detail == "halves", overhead_check=spec.overhead_check),
+            self._torch.compiler.is_compiling,
+            original=self._discovery.original,
+            draw=None if repetition is None else Draw(repetition.seed, repetition.times, len(decoder)),
+            on_unseen=lambda: voice.warn(_COMPILED),
+        )
+        if repetition is not None:
+            tracer.live.repeat = Repeater(tracer.live, repetition.times, voice.warn)
+        return tracer
+
+    def _clock(self, device: Any) -> Clock:
+        """The device's own clock where it has one that torch can read."""
+        if device is None or device.type == "cpu":
+            return HostClock()
+        module = self._torch.get_device_module(device)
+        if hasattr(module, "Event"):
+            return DeviceClock(module)
+        self._recorder.voice.warn(f"{device.type} gives no times of its own: spans are those of the calls, not of the device")
+        return HostClock()
+
+    def _settings(self, inputs: Inputs) -> dict[str, Any]:
+        spec = self._spec
+        settings = torch_settings(self._torch, inputs)
+        if spec.repetition is not None:
+            settings["repeat_layers"] = {"seed": spec.repetition.seed, "times": spec.repetition.times, "share": SHARE}
+        settings["overhead_check"] = spec.overhead_check
+        return settings

@@ -1,0 +1,182 @@
+"""Follows the computations of one model and writes their spans."""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from ..clock import node_ns
+from ..program.patches import Patches
+from ..program.requests import DECODE, Place, Requests
+from ..ring import SpanRing
+from .anatomy import Decoder, second_half
+from .calls import Call, Live, half_call, layer_call
+from .clocks import Clock
+from .inputs import Inputs
+from .repetition import Draw
+from .stamps import Blocks
+
+CHECK_BLOCK = 8
+"""Decoded tokens in a row with the same setting, where a run compares itself with and without layer spans."""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """How closely to look: halves of layers or whole ones, and whether every second block of tokens is left without layers."""
+
+    halves: bool
+    overhead_check: bool = False
+
+
+class Tracer:
+    """One model, which is called by one thread at a time; where two overlap, the layers of both are unknown and left out."""
+
+    def __init__(
+        self,
+        decoder: Decoder,
+        ring: SpanRing,
+        clock: Clock,
+        look: Look,
+        compiling: Call,
+        *,
+        original: Callable[[type], Call],
+        draw: Draw | None = None,
+        on_unseen: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.requests = Requests(ring)
+        self.live = Live()
+        self.live.now = clock.now
+        self._ring, self._clock, self._look, self._compiling = ring, clock, look, compiling
+        self._original, self._draw, self._on_unseen = original, draw, on_unseen
+        self.patches = Patches()
+        self._pending: deque[tuple[Place, list[int], list[Any]]] = deque()
+        self._place: Place | None = None
+        self._thread = 0
+        self._spoiled = self._inside = False
+        self.learn(decoder)
+
+    def learn(self, decoder: Decoder) -> None:
+        """Take the layers as they are now; a program may cut its model between two calls."""
+        self.patches.restore()
+        self._inside = False
+        # A model that the program lets go of must be able to go, so nothing of it is held here.
+        self._list = weakref.ref(decoder.layers)
+        layers = list(decoder.layers)
+        self._ids = tuple(map(id, layers))
+        self._layers = {id(layer): number for number, layer in enumerate(layers)}
+        seconds = [(second_half(layer), number) for number, layer in enumerate(layers)] if self._look.halves else []
+        self._halves = {id(module): number for module, number in seconds if module is not None}
+        halves = {type(module) for module, _number in seconds if module is not None}
+        self._calls = [
+            *((cls, layer_call(self._original(cls), self.live, self._compiling)) for cls in {type(layer) for layer in layers}),
+            *((cls, half_call(self._original(cls), self.live, self._compiling)) for cls in halves),
+        ]
+        self._blocks = Blocks(decoder.without_attention)
+
+    def knows(self, decoder: Decoder) -> bool:
+        """Return whether these are the layers that are followed."""
+        return tuple(map(id, decoder.layers)) == self._ids
+
+    @property
+    def stale(self) -> bool:
+        """Return whether the list of layers has changed since it was learnt."""
+        layers = self._list()
+        return layers is not None and tuple(map(id, layers._modules.values())) != self._ids
+
+    def begin(self, inputs: Inputs) -> Tracer | None:
+        """Begin to follow a computation; None where another one is under way."""
+        if self._place is not None:
+            self._spoiled = self._spoiled or threading.get_ident() != self._thread
+            return None
+        if not self._clock.recording_allowed():
+            return None
+        self.drain()
+        self._thread = threading.get_ident()
+        self._place = place = self.requests.place(inputs.batch, inputs.query, inputs.past)
+        if place.phase != DECODE and not self._pending:
+            self._clock.anchor()
+        self._set_inside(not self._look.overhead_check or place.token // CHECK_BLOCK % 2 == 0)
+        live = self.live
+        if self._inside:
+            live.layers, live.halves = self._layers, self._halves
+        live.chosen = self._draw.next() if self._draw is not None and place.phase == DECODE else -1
+        live.marks, live.times = [], [live.now()]
+        return self
+
+    def end(self) -> None:
+        """The computation is over."""
+        live, place = self.live, self._place
+        live.times.append(live.now())
+        live.layers = live.halves = {}
+        self._place = None
+        if place is not None:
+            self._pending.append((place, [] if self._spoiled else live.marks, live.times))
+        if self._inside and not live.marks:
+            self._on_unseen()
+        self._spoiled = False
+        self.drain()
+
+    def abandon(self) -> None:
+        """The computation has failed: its spans would be of something that was not computed."""
+        self.live.layers = self.live.halves = {}
+        self._place, self._spoiled = None, False
+
+    def drain(self, *, wait: bool = False) -> None:
+        """Write the spans of computations whose times are known; with `wait`, of all."""
+        pending, clock = self._pending, self._clock
+        while pending:
+            place, marks, stamps = pending[0]
+            if wait:
+                clock.wait(stamps[-1])
+            elif not clock.ready(stamps[-1]):
+                return
+            pending.popleft()
+            times_ns = clock.times_ns(stamps)
+            self._write(place, marks, times_ns)
+
+    def generation_begins(self) -> None:
+        """A function that generates was called."""
+        self.requests.generation_begins()
+
+    def generation_ends(self) -> None:
+        """It has returned: the request ends here, with the choice of its last token."""
+        self.drain(wait=True)
+        self.requests.generation_ends(node_ns())
+
+    def close(self) -> None:
+        """Write what is left."""
+        self.drain(wait=True)
+        self.requests.close()
+
+    def release(self) -> None:
+        """Put the classes back."""
+        self.live.layers = self.live.halves = {}
+        self.patches.restore()
+
+    def _write(self, place: Place, marks: list[int], times_ns: list[int]) -> None:
+        if marks:
+            self._ring.push_block(
+                self._blocks.block(marks),
+                times_ns,
+                phase=place.phase,
+                request=place.request,
+                token=place.token,
+                count=place.count,
+                batch=place.batch,
+            )
+        self.requests.computed(place, times_ns[0], times_ns[-1])
+
+    def _set_inside(self, inside: bool) -> None:
+        """Replace the calls of layers, or put them back: an arm without hooks has none at all."""
+        if inside == self._inside:
+            return
+        self._inside = inside
+        if not inside:
+            self.patches.restore()
+            return
+        for cls, call in self._calls:
+            self.patches.set(cls, "__call__", call)
