@@ -31,11 +31,6 @@ class Architecture:
     n_kv: tuple[int, ...]
     n_ff: tuple[int, ...]
 
-    @property
-    def is_uniform(self) -> bool:
-        """Whether every layer has the same counts, which is all that arch `llama` can express."""
-        return len(set(self.n_head)) == 1 and len(set(self.n_kv)) == 1
-
 
 def architecture_of(model: GgufFile) -> Architecture:
     """Read and check the architecture; raises UnsupportedModel naming the tensor or key that cannot be cut."""

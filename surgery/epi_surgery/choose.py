@@ -1,127 +1,119 @@
-"""Choose which heads to remove: scores and a fraction in, kept heads per layer out. Pure; no file, no engine.
+"""Choose which heads to remove: scores and an aim in, kept heads per layer out. Pure; no file, no engine.
 
-A *step* is the least that a layout can remove from one layer: in `balanced` one query head from every KV group at once
-(the weakest of each), in `groups` one whole KV group. Steps are taken cheapest first; those of one layer come in
-ascending cost by construction, so a global sort never takes the third before the second.
+Over all layers together the choice is exact: of all combinations of options that remove the wanted number of heads, dynamic
+programming over the layers finds the one that costs least. Costs may be negative.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import chain
 
+import numpy as np
+import numpy.typing as npt
+
+from epi_surgery.aim import Aim, check_aim, targeted
 from epi_surgery.errors import BadPlan
-from epi_surgery.gqa import LayerHeads, all_heads, group_size, heads_of, keep
+from epi_surgery.gqa import LayerHeads
+from epi_surgery.options import Option, options, untouched
+from epi_surgery.rules import Rules, check_rules
 
-LAYOUTS = ("balanced", "groups")
-TARGETS = ("all", "early", "late")
-
-
-@dataclass(frozen=True)
-class Step:
-    """Query heads that leave together, and what their scores sum to."""
-
-    cost: float
-    layer: int
-    heads: tuple[int, ...]
+_LLAMA = Rules()
+Menu = list[Option]
 
 
-@dataclass(frozen=True)
-class Aim:
-    """What to remove: `fraction` of the query heads of the targeted layers, none from protected ones.
-
-    `uniform` takes the same number from every layer. `early` is the first quarter of the layers, `late` the last.
-    """
-
-    fraction: float
-    layout: str
-    uniform: bool = False
-    target: str = "all"
-    protected: tuple[int, ...] = ()
-
-
-def choose(scores: Sequence[Sequence[float]], n_head: Sequence[int], n_kv: Sequence[int], aim: Aim) -> tuple[LayerHeads, ...]:
+def choose(
+    scores: Sequence[Sequence[float]], n_head: Sequence[int], n_kv: Sequence[int], aim: Aim, rules: Rules = _LLAMA
+) -> tuple[LayerHeads, ...]:
     """The heads that stay in each layer; raises BadPlan where the aim removes nothing, or more than there is."""
-    _check(aim, len(n_head))
-    if aim.uniform and len(set(zip(n_head, n_kv, strict=True))) > 1:
+    check_aim(aim, len(n_head))
+    check_rules(aim, rules)
+    if aim.spread == "uniform" and len(set(zip(n_head, n_kv, strict=True))) > 1:
         raise BadPlan("the layers of this model already differ; plan without --uniform")
-    layers = [layer for layer in targeted(aim.target, len(n_head)) if layer not in aim.protected and n_head[layer]]
-    ladders = {layer: steps(scores[layer], layer, n_head[layer], n_kv[layer], aim.layout) for layer in layers}
-    n_target = sum(n_head[layer] for layer in targeted(aim.target, len(n_head)))
-    taken = _uniform_steps(ladders, aim) if aim.uniform else _cheapest_steps(ladders, aim, n_target)
-    removed: dict[int, set[int]] = {}
-    for step in taken:
-        removed.setdefault(step.layer, set()).update(step.heads)
-    return tuple(
-        keep(set(range(n_head[layer])) - removed[layer], n_head[layer], n_kv[layer])
-        if layer in removed
-        else all_heads(n_head[layer], n_kv[layer])
-        for layer in range(len(n_head))
-    )
+    layers = targeted(aim.target, len(n_head))
+    shapes = list(zip(n_head, n_kv, strict=True))
+    open_layers = {layer for layer in layers if layer not in aim.protected}
+    menus = [
+        options(scores[layer], *shape, aim.layout, aim.attention_free, rules) if layer in open_layers else []
+        for layer, shape in enumerate(shapes)
+    ]
+    goal = aim.fraction * sum(n_head[layer] for layer in layers)
+    _check_reach(menus, goal, sum(n_head[layer] for layer in layers), aim)
+    keeping = [untouched(*shape) for shape in shapes]
+    pick = {"global": _cheapest, "layer": _evenly, "uniform": _alike}[aim.spread]
+    chosen = pick(menus, keeping, goal)
+    if all(option.n_removed == 0 for option in chosen):
+        raise BadPlan(f"a fraction of {aim.fraction:g} removes nothing with layout '{aim.layout}' spread '{aim.spread}'")
+    return tuple(option.heads for option in chosen)
 
 
-def steps(scores: Sequence[float], layer: int, n_head: int, n_kv: int, layout: str) -> list[Step]:
-    """What can be removed from one layer, cheapest first, always leaving one step's worth in place."""
-    group = group_size(n_head, n_kv)
-    if layout == "groups":
-        groups = sorted((sum(scores[head] for head in heads_of(kv, n_head, n_kv)), kv) for kv in range(n_kv))
-        return [Step(cost, layer, tuple(heads_of(kv, n_head, n_kv))) for cost, kv in groups[:-1]]
-    ranked = [sorted(heads_of(kv, n_head, n_kv), key=lambda head: (scores[head], head)) for kv in range(n_kv)]
-    leaving = [tuple(order[rank] for order in ranked) for rank in range(group - 1)]
-    return [Step(sum(scores[head] for head in heads), layer, heads) for heads in leaving]
+def _cheapest(menus: Sequence[Menu], keeping: Sequence[Option], goal: float) -> list[Option]:
+    """The least cost over all layers for the reachable number of heads nearest to the goal."""
+    size = sum(max((option.n_removed for option in menu), default=0) for menu in menus) + 1
+    least = np.full(size, np.inf)
+    least[0] = 0.0
+    taken: list[npt.NDArray[np.int64]] = []
+    best = [_best_per_count(menu, stay) for menu, stay in zip(menus, keeping, strict=True)]
+    for menu in best:
+        rows = np.full((len(menu), size), np.inf)
+        for row, option in enumerate(menu):
+            rows[row, option.n_removed :] = least[: size - option.n_removed] + option.cost
+        taken.append(rows.argmin(axis=0))
+        least = rows.min(axis=0)
+    total = _nearest(np.flatnonzero(np.isfinite(least)).tolist(), goal)
+    chosen: list[Option] = []
+    for menu, choice in zip(reversed(best), reversed(taken), strict=True):
+        chosen.append(menu[choice[total]])
+        total -= chosen[-1].n_removed
+    return chosen[::-1]
 
 
-def targeted(target: str, n_layer: int) -> range:
-    """The layers of a target; a quarter of fewer than four layers is one."""
-    quarter = max(1, n_layer // 4)
-    return {"all": range(n_layer), "early": range(quarter), "late": range(n_layer - quarter, n_layer)}[target]
+def _evenly(menus: Sequence[Menu], keeping: Sequence[Option], goal: float) -> list[Option]:
+    """The same share of every layer; what an option misses is made up for in the next layer."""
+    n_open = sum(len(stay.heads.query) for stay, menu in zip(keeping, menus, strict=True) if menu)
+    chosen, owed = [], 0.0
+    for menu, stay in zip(menus, keeping, strict=True):
+        owed += goal * len(stay.heads.query) / n_open if menu else 0.0
+        best = _best_per_count(menu, stay)
+        wanted = _nearest([option.n_removed for option in best], owed)
+        chosen.append(next(option for option in best if option.n_removed == wanted))
+        owed -= wanted
+    return chosen
 
 
-def _check(aim: Aim, n_layer: int) -> None:
-    if not 0 < aim.fraction < 1:
-        amount = "nothing" if aim.fraction <= 0 else "everything"
-        raise BadPlan(f"a fraction of {aim.fraction:g} removes {amount}; it must be between 0 and 1")
-    foreign = [layer for layer in aim.protected if not 0 <= layer < n_layer]
-    if foreign:
-        raise BadPlan(f"layer {foreign[0]} cannot be protected: the model's layers are 0 to {n_layer - 1}")
-    if aim.uniform and (aim.protected or aim.target != "all"):
-        raise BadPlan("--uniform cuts every layer alike, so it cannot go with protected layers or a target other than 'all'")
+def _alike(menus: Sequence[Menu], keeping: Sequence[Option], goal: float) -> list[Option]:
+    """The same shape in every layer: of those nearest to the goal the one that costs least."""
+    shapes = sorted(set.intersection(*({option.shape for option in menu} for menu in menus)), reverse=True)
+    n_head = len(keeping[0].heads.query)
+    wanted = _nearest([n_head - n_query for n_query, _ in shapes], goal / len(menus))
+    tables = [{option.shape: option for option in menu} for menu in menus]
+    alike = [[table[shape] for table in tables] for shape in shapes if n_head - shape[0] == wanted]
+    return min(alike, key=lambda chosen: sum(option.cost for option in chosen))
 
 
-def _uniform_steps(ladders: dict[int, list[Step]], aim: Aim) -> list[Step]:
-    per_layer = min(len(ladder) for ladder in ladders.values())
-    n_steps = round(aim.fraction * (per_layer + 1))
-    _check_reach(n_steps, per_layer, per_layer + 1, aim)
-    return list(chain.from_iterable(ladder[:n_steps] for ladder in ladders.values()))
+def _best_per_count(menu: Menu, stay: Option) -> Menu:
+    """One option for each number of removed heads: the cheapest, of equals the one with fewer KV heads."""
+    best = {0: stay}
+    for option in menu:
+        best.setdefault(option.n_removed, option)
+    return list(best.values())
 
 
-def _cheapest_steps(ladders: dict[int, list[Step]], aim: Aim, n_target: int) -> list[Step]:
-    order = sorted(chain.from_iterable(ladders.values()), key=lambda step: (step.cost, step.layer, step.heads))
-    goal, taken, n_heads = aim.fraction * n_target, [], 0
-    for step in order:
-        # Stop where one step more would land farther from the goal than staying.
-        if n_heads + len(step.heads) / 2 > goal:
-            break
-        taken.append(step)
-        n_heads += len(step.heads)
-    reachable = sum(len(step.heads) for step in order)
-    _check_share(n_heads, reachable, goal, n_target, min((len(step.heads) for step in order), default=0))
-    return taken
+def _nearest(counts: Sequence[int], goal: float) -> int:
+    return min(counts, key=lambda count: (abs(count - goal), count))
 
 
-def _check_reach(n_steps: int, most: int, n_units: int, aim: Aim) -> None:
+def _check_reach(menus: Sequence[Menu], goal: float, n_target: int, aim: Aim) -> None:
+    if aim.spread == "uniform":
+        common = set.intersection(*({option.n_removed for option in menu} for menu in menus)) if menus else set()
+        smallest, most = min(common, default=0) * len(menus), max(common, default=0) * len(menus)
+    else:
+        smallest = min((option.n_removed for menu in menus for option in menu), default=0)
+        most = sum(max((option.n_removed for option in menu), default=0) for menu in menus)
     if most == 0:
-        raise BadPlan(f"layout '{aim.layout}' can remove nothing here: its groups have one member only; try the other layout")
-    if n_steps == 0:
-        raise BadPlan(f"a fraction of {aim.fraction:g} removes nothing in this layout; the smallest step is {1 / n_units:.4g}")
-    if n_steps > most:
-        raise BadPlan(f"a fraction of {aim.fraction:g} is more than this layout can remove; at most {most / n_units:.4g}")
-
-
-def _check_share(n_heads: int, reachable: int, goal: float, n_target: int, smallest: int) -> None:
-    if reachable == 0:
-        raise BadPlan("nothing can be removed: every layer is protected or has groups of one member only; try the other layout")
-    if n_heads == 0:
-        raise BadPlan(f"a fraction of {goal / n_target:g} removes nothing; the smallest step is {smallest / n_target:.4g}")
-    if goal - reachable > smallest / 2:
-        most = reachable / n_target
-        raise BadPlan(f"a fraction of {goal / n_target:g} is more than this layout can remove; at most {most:.4g}")
+        raise BadPlan(
+            f"layout '{aim.layout}' can remove nothing here: every layer is protected, has groups of one member only, or has "
+            "no smaller shape that the engine runs; try the other layouts"
+        )
+    share = goal / n_target
+    if goal <= smallest / 2:
+        raise BadPlan(f"a fraction of {share:g} removes nothing in this layout; the smallest step is {smallest / n_target:.4g}")
+    if goal - most > smallest / 2:
+        raise BadPlan(f"a fraction of {share:g} is more than this layout can remove; at most {most / n_target:.4g}")

@@ -4,10 +4,13 @@ import click
 
 from epi_surgery import __version__
 from epi_surgery.commands.cut import cut
+from epi_surgery.commands.eval import evaluate
 from epi_surgery.commands.export import export
 from epi_surgery.commands.matrix import matrix
 from epi_surgery.commands.plan import plan
 from epi_surgery.commands.probe import probe
+from epi_surgery.commands.rank import rank
+from epi_surgery.commands.scores import scores
 from epi_surgery.commands.show import show
 from epi_surgery.errors import SurgeryError
 
@@ -36,5 +39,5 @@ def main() -> None:
     """
 
 
-for command in (show, plan, cut, matrix, probe, export):
+for command in (show, rank, scores, plan, cut, matrix, probe, export, evaluate):
     main.add_command(command)

@@ -3,7 +3,9 @@
 Decoding one token at context `c`, batch 1:
 
     FLOPs   2 per weight of every matrix that is applied, and per query head 2 c (head_dim_k + head_dim_v)
-    bytes   every weight once, and per KV head c (head_dim_k + head_dim_v) cached values of 2 bytes (F16)
+    bytes   every weight once, and per KV head c (head_dim_k + head_dim_v) cached values in the engine's type
+
+Heads are counted as they stand in the file, zero heads that fill up a group included.
 
 Of the token embedding one row is read; where it is tied it is also the output matrix and is read whole. A machine limited
 by memory can save no more than the share of bytes, one limited by arithmetic no more than the share of FLOPs.
@@ -14,12 +16,11 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from epi_surgery.architecture import Architecture
-from epi_surgery.gqa import LayerHeads
 from epi_surgery.recipe import Recipe
 from epi_surgery.shares import Count
+from epi_surgery.stored import StoredLayer
 from epi_surgery.tensor import Tensor
 
-_CACHE_BYTES = 2
 _EMBEDDING, _OUTPUT = "token_embd.weight", "output.weight"
 
 
@@ -46,15 +47,20 @@ class PerToken:
 
 
 def per_token(
-    arch: Architecture, kept: Sequence[LayerHeads], before: Iterable[Tensor], after: Iterable[Recipe], context: int
+    arch: Architecture,
+    layers: Sequence[StoredLayer],
+    before: Iterable[Tensor],
+    after: Iterable[Recipe],
+    context: int,
+    cache_bytes: int = 2,
 ) -> PerToken:
-    """Both costs of a cut, from the tensors that were and the tensors that will be."""
+    """Both costs of a cut, from the tensors that were and the tensors that will be; `cache_bytes` per cached value."""
     old, new = list(before), list(after)
     width = context * (arch.head_dim_k + arch.head_dim_v)
-    query = Count(sum(arch.n_head), sum(len(layer.query) for layer in kept))
-    kv = Count(sum(arch.n_kv), sum(len(layer.kv) for layer in kept))
+    query = Count(sum(arch.n_head), sum(len(layer.query) for layer in layers))
+    kv = Count(sum(arch.n_kv), sum(len(layer.kv) for layer in layers))
     flops = Count(_flops(old) + 2 * width * query.before, _flops(new) + 2 * width * query.after)
-    read = Count(_bytes(old) + _CACHE_BYTES * width * kv.before, _bytes(new) + _CACHE_BYTES * width * kv.after)
+    read = Count(_bytes(old) + cache_bytes * width * kv.before, _bytes(new) + cache_bytes * width * kv.after)
     return PerToken(context, flops, read)
 
 

@@ -53,7 +53,7 @@ def main() -> None:
 def _run(job: Job, out: BinaryIO) -> None:
     import llama_cpp
 
-    callback = _quiet_log(llama_cpp)
+    callback = quiet_log(llama_cpp)
     llama_cpp.llama_backend_init()
     tokens: list[int] = []
     for model in job.models:
@@ -139,7 +139,7 @@ def _decode(lib: Any, session: _Session, tokens: list[int], position: int) -> Lo
         lib.llama_batch_free(batch)
 
 
-def _quiet_log(lib: Any) -> Any:
+def quiet_log(lib: Any) -> Any:
     """Pass only warnings and errors on to stderr; returns the callback, which must stay referenced."""
 
     @lib.llama_log_callback  # type: ignore[untyped-decorator]

@@ -5,20 +5,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from epi_surgery.architecture import architecture_of
-from epi_surgery.cost import per_token
+from epi_surgery.architecture import Architecture, architecture_of
 from epi_surgery.cut import cut_entries, cut_recipes, masked_recipes
 from epi_surgery.errors import BadPlan
 from epi_surgery.gguf_file import GgufFile
 from epi_surgery.gguf_write import written_bytes
+from epi_surgery.make_plan import counts_of
 from epi_surgery.metadata import Entry, string
 from epi_surgery.output import check_space, final_name, scratch
 from epi_surgery.plan import Plan, check_same_model, model_id
 from epi_surgery.plan_file import plan_json
 from epi_surgery.progress import Bar
 from epi_surgery.prove import Proof, prove
-from epi_surgery.recipe import Recipe
-from epi_surgery.shares import shares_of
 from epi_surgery.write_model import write_hashed, write_plain
 
 
@@ -48,8 +46,10 @@ def execute(model: GgufFile, plan: Plan, out: Path, with_proof: bool, cache: Pat
     arch = architecture_of(model)
     with bar("checking the model", model.n_bytes) as advance:
         check_same_model(plan, model_id(model, cache, advance))
+    if not plan.rules.pads:
+        raise BadPlan("the plan is for PyTorch; cut it into a folder (--out without .gguf), or plan for llama.cpp")
     recipes, entries = cut_recipes(model, arch, plan.layers), cut_entries(model, arch, plan.layers)
-    if not _counts_fit(model, plan, recipes):
+    if not counts_fit(model, arch, plan):
         raise BadPlan("the plan's numbers do not fit the model: it was edited by hand; make it again with epi-surgery plan")
     entries = _with_provenance(entries, plan)
     n_bytes = written_bytes(entries, recipes, model.alignment)
@@ -62,11 +62,11 @@ def execute(model: GgufFile, plan: Plan, out: Path, with_proof: bool, cache: Pat
     return CutResult(out, sha256, n_bytes, name, tuple(changed), proof)
 
 
-def _counts_fit(model: GgufFile, plan: Plan, recipes: Sequence[Recipe]) -> bool:
-    arch, tensors = architecture_of(model), list(model.tensors.values())
-    if arch != plan.architecture or shares_of(arch, plan.layers, tensors, recipes) != plan.shares:
+def counts_fit(model: GgufFile, arch: Architecture, plan: Plan) -> bool:
+    """Whether the plan's shares are those of its head lists on this model."""
+    if arch != plan.architecture:
         return False
-    return per_token(arch, plan.layers, tensors, recipes, plan.per_token.context) == plan.per_token
+    return counts_of(model, arch, plan.layers, plan.rules, plan.per_token.context) == (plan.shares, plan.per_token)
 
 
 def _prove(model: GgufFile, plan: Plan, cut: Path, out: Path, bar: Bar) -> Proof:

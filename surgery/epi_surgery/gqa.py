@@ -7,14 +7,18 @@ engine pairs them by position alone: query head `h` reads key/value head `h // g
             \\|/     \\|/     \\|/
     kv       0       1       2             n_kv = 3, group = 3
 
-After a cut the engine counts again from zero with the *new* numbers, so a cut is right only if every surviving
-key/value head keeps equally many of its own query heads. Two layouts do that by construction:
+After a cut an engine counts again from zero with the *new* numbers, so a cut is right only if every surviving
+key/value head keeps equally many of its own query heads. Two layouts do that by construction, the third needs an engine of
+its own (or zero heads where the dots are: they compute nothing, and cost what they weigh):
 
     balanced: one head out of each group    query   0 . 2 | 3 4 . | . 7 8     n_head 6, n_kv 3, group 2
                                             kv       0       1       2
 
     groups: a whole group                   query   0 1 2 | . . . | 6 7 8     n_head 6, n_kv 2, group 3
                                             kv       0       .       2
+
+    ragged: any heads                       query   0 . 2 | 3 . . | 6 7 8     n_head 6, n_kv 3, groups of 2, 1, 3
+                                            kv       0       1       2
 
 In a balanced cut heads 0 2 3 4 7 8 stand at 0..5 afterwards, and 5 // 2 = 2 is still the old group of head 8.
 """
@@ -68,12 +72,23 @@ def keep(query: Iterable[int], n_head: int, n_kv: int) -> LayerHeads:
 
     Raises SurgeryError where the surviving groups differ in size, since the engine would then pair heads wrongly.
     """
-    kept = tuple(sorted(set(query)))
-    kv = tuple(sorted({kv_of(head, n_head, n_kv) for head in kept}))
-    sizes = {sum(kv_of(head, n_head, n_kv) == group for head in kept) for group in kv}
+    layer = keep_any(query, n_head, n_kv)
+    sizes = set(group_sizes(layer, n_head, n_kv))
     if len(sizes) > 1:
         raise SurgeryError(f"the KV groups that stay keep {min(sizes)} to {max(sizes)} query heads; all must keep equally many")
-    return LayerHeads(kept, kv)
+    return layer
+
+
+def keep_any(query: Iterable[int], n_head: int, n_kv: int) -> LayerHeads:
+    """As `keep`, with groups of any size: for an engine that knows raggedness, or a file in which zeros fill the gaps."""
+    kept = tuple(sorted(set(query)))
+    return LayerHeads(kept, tuple(sorted({kv_of(head, n_head, n_kv) for head in kept})))
+
+
+def group_sizes(layer: LayerHeads, n_head: int, n_kv: int) -> tuple[int, ...]:
+    """Query heads left to each KV head that stays."""
+    owners = [kv_of(head, n_head, n_kv) for head in layer.query]
+    return tuple(owners.count(kv) for kv in layer.kv)
 
 
 def is_paired(layer: LayerHeads, n_head: int, n_kv: int) -> bool:

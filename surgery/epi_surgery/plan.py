@@ -4,16 +4,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from epi_surgery.aim import Aim
 from epi_surgery.architecture import Architecture
-from epi_surgery.choose import Aim
 from epi_surgery.cost import PerToken
 from epi_surgery.errors import BadPlan
 from epi_surgery.gguf_file import GgufFile
 from epi_surgery.gqa import LayerHeads
 from epi_surgery.hashing import file_sha256
+from epi_surgery.rules import Rules
 from epi_surgery.shares import Shares
-
-ENGINE = "llama.cpp"
 
 
 @dataclass(frozen=True)
@@ -36,7 +35,14 @@ class Plan:
     layers: tuple[LayerHeads, ...]
     shares: Shares
     per_token: PerToken
-    engine: str = ENGINE
+    engine: str = "llama.cpp"
+    nodes: int = 1
+    k_quants: bool = False
+
+    @property
+    def rules(self) -> Rules:
+        """What the engine of this plan asks of a layer."""
+        return Rules(self.engine, self.architecture.head_dim_k, self.nodes, self.k_quants)
 
 
 def model_id(model: GgufFile, cache: Path | None, advance: Callable[[int], None]) -> ModelId:

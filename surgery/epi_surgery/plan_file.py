@@ -6,17 +6,18 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
+from epi_surgery.aim import LAYOUTS, SPREADS, TARGETS, Aim
 from epi_surgery.architecture import Architecture
-from epi_surgery.choose import LAYOUTS, TARGETS, Aim
 from epi_surgery.cost import PerToken
 from epi_surgery.errors import BadPlan, SurgeryError
-from epi_surgery.gqa import LayerHeads, all_heads, keep
+from epi_surgery.gqa import LayerHeads, keep, keep_any
 from epi_surgery.output import write_text
-from epi_surgery.plan import ENGINE, ModelId, Plan
+from epi_surgery.plan import ModelId, Plan
+from epi_surgery.rules import ENGINES
 from epi_surgery.shares import Count, Shares
 
 FORMAT = "epi-surgery plan"
-VERSION = 1
+VERSION = 2
 _MAX_BYTES = 16 << 20
 
 
@@ -60,24 +61,28 @@ def parse_plan(text: str) -> Plan:
     if body.get("version") != VERSION:
         raise BadPlan(f"plan version {body.get('version')} cannot be read here (this is version {VERSION}); upgrade epi-surgery")
     arch = _architecture(_section(body, "architecture"))
-    layers = _layers(body.get("layers"), arch)
+    aim, engine = _aim(_section(body, "aim")), _text(body, "engine")
     plan = Plan(
         _model(_section(body, "model")),
         arch,
         _text(body, "criterion"),
-        _aim(_section(body, "aim")),
-        layers,
+        aim,
+        _layers(body.get("layers"), arch, aim, engine),
         _shares(_section(body, "shares")),
         _per_token(_section(body, "per_token")),
-        _text(body, "engine"),
+        engine,
+        _count(body, "nodes"),
+        _flag(body, "k_quants"),
     )
     _check_consistent(plan)
     return plan
 
 
 def _check_consistent(plan: Plan) -> None:
-    if plan.engine != ENGINE:
-        raise BadPlan(f"it is for the engine '{plan.engine}', and only {ENGINE} is known")
+    if plan.engine not in ENGINES:
+        raise BadPlan(f"it is for the engine '{plan.engine}', and only {', '.join(ENGINES)} are known")
+    if plan.nodes < 1:
+        raise BadPlan("'nodes' must be 1 or more")
     kept = sum(len(layer.query) for layer in plan.layers), sum(len(layer.kv) for layer in plan.layers)
     if (plan.shares.query_heads.after, plan.shares.kv_heads.after) != kept:
         raise BadPlan("the shares do not fit the head lists: it was edited by hand; make it again with epi-surgery plan")
@@ -95,24 +100,28 @@ def _architecture(body: Mapping[str, Any]) -> Architecture:
     )
 
 
-def _layers(body: object, arch: Architecture) -> tuple[LayerHeads, ...]:
+def _layers(body: object, arch: Architecture, aim: Aim, engine: str) -> tuple[LayerHeads, ...]:
     if not isinstance(body, list) or len(body) != arch.n_layer:
         raise BadPlan(f"'layers' must list the {arch.n_layer} layers of the model")
-    return tuple(_layer(entry, layer, arch) for layer, entry in enumerate(body))
+    ragged = aim.layout == "ragged" or (aim.layout == "auto" and engine == "torch")
+    return tuple(_layer(entry, layer, arch, ragged, aim.attention_free) for layer, entry in enumerate(body))
 
 
-def _layer(body: object, layer: int, arch: Architecture) -> LayerHeads:
+def _layer(body: object, layer: int, arch: Architecture, ragged: bool, attention_free: bool) -> LayerHeads:
     if not isinstance(body, dict):
         raise BadPlan(f"layer {layer} is not an object with 'query' and 'kv'")
     query = _indices(body.get("query"), f"query of layer {layer}")
     kv = _indices(body.get("kv"), f"kv of layer {layer}")
-    if arch.n_head[layer] == 0:
-        expected = all_heads(0, 0)
+    if arch.n_head[layer] == 0 or (not query and attention_free):
+        expected = LayerHeads((), ())
     elif not query:
-        raise BadPlan(f"layer {layer} would keep no head; at least one KV group with one query head must stay in each layer")
+        raise BadPlan(
+            f"layer {layer} would keep no head; at least one KV group with one query head must stay in each layer, "
+            "unless the plan was made with --attention-free"
+        )
     else:
         try:
-            expected = keep(query, arch.n_head[layer], arch.n_kv[layer])
+            expected = (keep_any if ragged else keep)(query, arch.n_head[layer], arch.n_kv[layer])
         except SurgeryError as error:
             raise BadPlan(f"layer {layer}: {error}") from error
     if (query, kv) != (expected.query, expected.kv):
@@ -121,15 +130,14 @@ def _layer(body: object, layer: int, arch: Architecture) -> LayerHeads:
 
 
 def _aim(body: Mapping[str, Any]) -> Aim:
-    fraction, uniform = body.get("fraction"), body.get("uniform")
+    fraction = body.get("fraction")
     if not isinstance(fraction, int | float) or isinstance(fraction, bool) or not 0 < fraction < 1:
         raise BadPlan("'fraction' is not a number between 0 and 1")
-    if not isinstance(uniform, bool):
-        raise BadPlan("'uniform' is neither true nor false")
-    layout, target = _text(body, "layout"), _text(body, "target")
-    if layout not in LAYOUTS or target not in TARGETS:
-        raise BadPlan(f"layout '{layout}' or target '{target}' is not known; upgrade epi-surgery")
-    return Aim(float(fraction), layout, uniform, target, _indices(body.get("protected"), "protected"))
+    for name, known in (("layout", LAYOUTS), ("spread", SPREADS), ("target", TARGETS)):
+        if _text(body, name) not in known:
+            raise BadPlan(f"{name} '{body[name]}' is not known; upgrade epi-surgery")
+    protected, attention_free = _indices(body.get("protected"), "protected"), _flag(body, "attention_free")
+    return Aim(float(fraction), body["layout"], body["spread"], body["target"], protected, attention_free)
 
 
 def _model(body: Mapping[str, Any]) -> ModelId:
@@ -163,6 +171,13 @@ def _text(body: Mapping[str, Any], name: str) -> str:
     value = body.get(name)
     if not isinstance(value, str) or not value:
         raise BadPlan(f"'{name}' is missing or not text")
+    return value
+
+
+def _flag(body: Mapping[str, Any], name: str) -> bool:
+    value = body.get(name)
+    if not isinstance(value, bool):
+        raise BadPlan(f"'{name}' is neither true nor false")
     return value
 
 

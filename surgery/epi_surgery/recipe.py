@@ -4,13 +4,24 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from math import prod
+from pathlib import Path
+from typing import Protocol
 
 from gguf import GGMLQuantizationType
 
-from epi_surgery.gguf_file import GgufFile
 from epi_surgery.tensor import Tensor, row_bytes
 
 Chunks = Callable[[], Iterator[bytes]]
+
+
+class Bytes(Protocol):
+    """Tensors and any span of their bytes: a GGUF, or the weight files of a folder read as one."""
+
+    path: Path
+    tensors: dict[str, Tensor]
+
+    def span(self, offset: int, n_bytes: int) -> bytes: ...
+    def chunks(self, tensor: Tensor) -> Iterator[bytes]: ...
 
 
 @dataclass(frozen=True)
@@ -32,6 +43,6 @@ class Recipe:
         return self.n_elements // self.shape[0] * row_bytes(self.type, self.shape[0])
 
 
-def verbatim(model: GgufFile, tensor: Tensor, name: str | None = None) -> Recipe:
+def verbatim(model: Bytes, tensor: Tensor, name: str | None = None) -> Recipe:
     """The tensor byte for byte, under its own name or another."""
     return Recipe(name or tensor.name, tensor.type, tensor.shape, partial(model.chunks, tensor))

@@ -19,40 +19,50 @@ import numpy.typing as npt
 from gguf import GGMLQuantizationType
 from gguf.quants import dequantize, quantize
 
-from epi_surgery.gguf_file import GgufFile
+from epi_surgery.recipe import Bytes
+from epi_surgery.stored import Heads
 from epi_surgery.tensor import Tensor, block_bytes, block_size, row_bytes
 
 Floats = npt.NDArray[np.float32]
+Blocks = Sequence[int | None]
+_STRADDLED = -1
 
 
-def blocks_of(heads: Sequence[int], width: int, block: int) -> list[int] | None:
-    """The quantisation blocks that hold exactly these heads' columns, in order; None where some block straddles the cut."""
-    elements = [head * width + offset for head in heads for offset in range(0, width, _step(width, block))]
-    stride = _step(width, block)
+def blocks_of(heads: Heads, width: int, block: int) -> Blocks | None:
+    """The quantisation blocks that hold exactly these heads' columns, in order (None for a block of zeros).
+
+    None as a whole where some block straddles kept heads and others.
+    """
+    stride = gcd(width, block)
+    elements = [None if head is None else head * width + offset for head in heads for offset in range(0, width, stride)]
     per_block = block // stride
-    groups = [elements[i : i + per_block] for i in range(0, len(elements), per_block)]
-    whole = all(group == list(range(group[0], group[0] + block, stride)) and group[0] % block == 0 for group in groups)
-    return [group[0] // block for group in groups] if whole else None
+    found = [_block(elements[i : i + per_block], stride, block) for i in range(0, len(elements), per_block)]
+    return None if _STRADDLED in found else [None if first is None else first // block for first in found]
 
 
-def take_rows(model: GgufFile, tensor: Tensor, heads: Sequence[int], width: int) -> Iterator[bytes]:
+def take_rows(model: Bytes, tensor: Tensor, heads: Heads, width: int) -> Iterator[bytes]:
     """The rows (for a bias: the elements) of the given heads, `width` to a head, one head at a time."""
     unit = row_bytes(tensor.type, width) if len(tensor.shape) == 1 else width * tensor.row_bytes
     for head in heads:
-        yield model.span(tensor.offset + head * unit, unit)
+        yield bytes(unit) if head is None else model.span(tensor.offset + head * unit, unit)
 
 
-def take_columns(model: GgufFile, tensor: Tensor, blocks: Sequence[int]) -> Iterator[bytes]:
+def take_columns(model: Bytes, tensor: Tensor, blocks: Blocks) -> Iterator[bytes]:
     """The given blocks of every row."""
+    source = [block or 0 for block in blocks]
+    zeros = [position for position, block in enumerate(blocks) if block is None]
     for rows in _block_rows(model, tensor):
-        yield rows[:, list(blocks)].tobytes()
+        taken = rows[:, source]
+        taken[:, zeros] = 0
+        yield taken.tobytes()
 
 
-def mask_columns(model: GgufFile, tensor: Tensor, blocks: Sequence[int]) -> Iterator[bytes]:
+def mask_columns(model: Bytes, tensor: Tensor, blocks: Blocks) -> Iterator[bytes]:
     """The whole tensor with every block but the given ones set to zero."""
+    kept = [block for block in blocks if block is not None]
     for rows in _block_rows(model, tensor):
         masked = np.zeros_like(rows)
-        masked[:, list(blocks)] = rows[:, list(blocks)]
+        masked[:, kept] = rows[:, kept]
         yield masked.tobytes()
 
 
@@ -62,14 +72,17 @@ def requantised_type(width: int) -> GGMLQuantizationType:
     return kind if width % block_size(kind) == 0 else GGMLQuantizationType.F16
 
 
-def requantise_columns(model: GgufFile, tensor: Tensor, heads: Sequence[int], width: int) -> Iterator[bytes]:
+def requantise_columns(model: Bytes, tensor: Tensor, heads: Heads, width: int) -> Iterator[bytes]:
     """The given heads' columns, decoded and stored again as `requantised_type(width)`."""
+    source = [head or 0 for head in heads]
+    zeros = [position for position, head in enumerate(heads) if head is None]
     for rows in decoded_rows(model, tensor):
-        by_head = rows.reshape(len(rows), -1, width)
-        yield _encoded(by_head[:, list(heads)], width)
+        taken = rows.reshape(len(rows), -1, width)[:, source]
+        taken[:, zeros] = 0
+        yield _encoded(taken, width)
 
 
-def requantise_masked(model: GgufFile, tensor: Tensor, heads: Sequence[int], width: int) -> Iterator[bytes]:
+def requantise_masked(model: Bytes, tensor: Tensor, heads: Sequence[int], width: int) -> Iterator[bytes]:
     """All columns, those of other heads set to zero, stored again as `requantised_type(width)`."""
     for rows in decoded_rows(model, tensor):
         by_head = rows.reshape(len(rows), -1, width)
@@ -78,18 +91,23 @@ def requantise_masked(model: GgufFile, tensor: Tensor, heads: Sequence[int], wid
         yield _encoded(masked, width)
 
 
-def decoded_rows(model: GgufFile, tensor: Tensor) -> Iterator[Floats]:
+def decoded_rows(model: Bytes, tensor: Tensor) -> Iterator[Floats]:
     """The tensor's rows as float32, some 8 MiB of file at a time."""
     for chunk in model.chunks(tensor):
         stored = np.frombuffer(chunk, dtype=np.uint8).reshape(-1, tensor.row_bytes)
         yield np.ascontiguousarray(dequantize(stored, tensor.type), dtype=np.float32)
 
 
-def _step(width: int, block: int) -> int:
-    return gcd(width, block)
+def _block(elements: Sequence[int | None], stride: int, block: int) -> int | None:
+    """The first column of the block these elements fill, None where all are zeros, _STRADDLED where they fill none."""
+    first = elements[0]
+    if first is None:
+        return None if all(element is None for element in elements) and len(elements) * stride == block else _STRADDLED
+    whole = first % block == 0 and list(elements) == list(range(first, first + block, stride))
+    return first if whole else _STRADDLED
 
 
-def _block_rows(model: GgufFile, tensor: Tensor) -> Iterator[npt.NDArray[np.uint8]]:
+def _block_rows(model: Bytes, tensor: Tensor) -> Iterator[npt.NDArray[np.uint8]]:
     for chunk in model.chunks(tensor):
         yield np.frombuffer(chunk, dtype=np.uint8).reshape(
             -1, tensor.shape[0] // block_size(tensor.type), block_bytes(tensor.type)

@@ -2,8 +2,8 @@
 
 import pytest
 
+from epi_surgery.aim import Aim
 from epi_surgery.architecture import architecture_of
-from epi_surgery.choose import Aim
 from epi_surgery.gguf_file import GgufFile
 from epi_surgery.make_plan import Ranking, make_plan, rank
 from epi_surgery.progress import bar
@@ -17,7 +17,7 @@ def plan_of(path, aim, context):
 @pytest.mark.parametrize("tied", [True, False])
 @pytest.mark.parametrize("context", [0, 100])
 def test_a_token_by_hand(pico, tied, context):
-    costs = plan_of(pico(tied=tied), Aim(0.25, "groups", True), context).per_token
+    costs = plan_of(pico(tied=tied), Aim(0.25, "groups", "uniform"), context).per_token
     embedding, ff = 256, 512
     head = embedding * 300
 
@@ -35,7 +35,7 @@ def test_a_token_by_hand(pico, tied, context):
 
 def test_the_ceiling_grows_with_context(pico):
     path = pico()
-    short, long = (plan_of(path, Aim(0.5, "groups", True), context).per_token for context in (0, 4096))
+    short, long = (plan_of(path, Aim(0.5, "groups", "uniform"), context).per_token for context in (0, 4096))
     assert long.read_bytes.removed_share > short.read_bytes.removed_share
     assert long.flops.removed_share > short.flops.removed_share
 
@@ -44,7 +44,7 @@ def test_query_heads_alone_leave_the_cache_as_it_is(pico):
     path = pico()
     with GgufFile(path) as model:
         assert architecture_of(model).n_kv == (4, 4, 4)
-    balanced = plan_of(path, Aim(0.5, "balanced", True), 1000)
+    balanced = plan_of(path, Aim(0.5, "balanced", "uniform"), 1000)
     assert balanced.shares.kv_heads.before == balanced.shares.kv_heads.after
-    groups = plan_of(path, Aim(0.5, "groups", True), 1000)
+    groups = plan_of(path, Aim(0.5, "groups", "uniform"), 1000)
     assert groups.per_token.read_bytes.after < balanced.per_token.read_bytes.after

@@ -5,24 +5,25 @@ from itertools import pairwise
 
 from click.testing import CliRunner
 
+from epi_surgery.aim import Aim
 from epi_surgery.cli import main
 from epi_surgery.gguf_file import GgufFile
 from epi_surgery.make_plan import Ranking, rank
-from epi_surgery.matrix import DEPTHS_PERCENT, configurations
+from epi_surgery.matrix import DEPTHS, configurations
 from epi_surgery.plan_file import read_plan
 from epi_surgery.progress import bar
 
 
 def cells_of(path, layout):
     with GgufFile(path) as model:
-        return list(configurations(rank(model, Ranking(), None, bar), layout, (), 64))
+        return list(configurations(rank(model, Ranking(), None, bar), Aim(0.5, layout), 64))
 
 
 def test_there_are_25_with_every_depth_and_target(pico):
     cells = cells_of(pico(n_layer=8), "groups")
     assert len(cells) == 25 and cells[0].name == "baseline" and cells[0].plan is None
     assert {(cell.percent, cell.target) for cell in cells[1:]} == {
-        (percent, target) for percent in DEPTHS_PERCENT for target in ("all", "early", "late")
+        (percent, target) for percent in DEPTHS for target in ("all", "early", "late")
     }
     assert all((cell.plan is None) == (cell.refusal is not None) for cell in cells[1:])
 

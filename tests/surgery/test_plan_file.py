@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from epi_surgery.choose import Aim
+from epi_surgery.aim import Aim
 from epi_surgery.errors import BadPlan, SurgeryError
 from epi_surgery.gguf_file import GgufFile
 from epi_surgery.make_plan import Ranking, make_plan, rank
@@ -49,7 +49,7 @@ def edited(plan, path, value):
     ("path", "value", "word"),
     [
         (["format"], "something", "not a plan"),
-        (["version"], 2, "version 2 cannot be read"),
+        (["version"], 1, "version 1 cannot be read"),
         (["engine"], "abacus", "engine 'abacus'"),
         (["criterion"], "", "'criterion'"),
         (["model", "sha256"], "xyz", "'sha256'"),
@@ -61,7 +61,10 @@ def edited(plan, path, value):
         (["architecture", "n_layer"], True, "'n_layer'"),
         (["aim", "fraction"], "much", "'fraction'"),
         (["aim", "fraction"], 1.0, "'fraction'"),
-        (["aim", "uniform"], 1, "'uniform'"),
+        (["aim", "attention_free"], 1, "'attention_free'"),
+        (["aim", "spread"], "butter", "spread 'butter'"),
+        (["nodes"], 0, "'nodes'"),
+        (["k_quants"], 1, "'k_quants'"),
         (["aim", "layout"], "spiral", "layout 'spiral'"),
         (["layers"], [], "must list the 3 layers"),
         (["layers", 1], [1, 2], "layer 1 is not an object"),

@@ -6,8 +6,8 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
+from epi_surgery.aim import Aim
 from epi_surgery.architecture import architecture_of
-from epi_surgery.choose import Aim
 from epi_surgery.cli import main
 from epi_surgery.errors import SurgeryError
 from epi_surgery.execute import execute

@@ -8,7 +8,7 @@ import gguf
 import pytest
 from click.testing import CliRunner
 
-from epi_surgery.choose import Aim
+from epi_surgery.aim import Aim
 from epi_surgery.cli import main
 from epi_surgery.errors import SurgeryError
 from epi_surgery.execute import execute
@@ -55,7 +55,7 @@ def test_quantising_twice_needs_a_word(pico_once, tmp_path):
 def test_k_quants_are_cut_bytewise_where_super_blocks_align(pico, tmp_path, head_dim, straddled):
     exported(pico(head_dim=head_dim), "Q4_K_M", tmp_path / "q.gguf")
     with GgufFile(tmp_path / "q.gguf") as model:
-        plan = make_plan(rank(model, Ranking(), None, bar), Aim(0.25, "groups", True), 64)
+        plan = make_plan(rank(model, Ranking(), None, bar), Aim(0.25, "groups", "uniform"), 64)
         result = execute(model, plan, tmp_path / "cut.gguf", True, None, bar)
     changed = {change.name: (change.was, change.now) for change in result.requantised}
     if straddled:

@@ -6,17 +6,13 @@ from typing import Any
 
 import click
 
-from epi_surgery.choose import LAYOUTS
-from epi_surgery.commands.plan import layer_list
+from epi_surgery.aim import Aim
+from epi_surgery.commands.choosing import choosing_options, deployment, layer_list, ranked_heads
 from epi_surgery.errors import SurgeryError
 from epi_surgery.gguf_file import GgufFile
-from epi_surgery.hashing import default_cache
-from epi_surgery.make_plan import Ranking, rank
 from epi_surgery.matrix import Configuration, configurations
 from epi_surgery.output import write_text
 from epi_surgery.plan_file import plan_json
-from epi_surgery.progress import bar
-from epi_surgery.scores import CRITERIA
 from epi_surgery.table import percent
 
 INDEX = "matrix.json"
@@ -24,26 +20,24 @@ INDEX = "matrix.json"
 
 @click.command()
 @click.argument("model", type=click.Path(path_type=Path))
-@click.option("--layout", type=click.Choice(LAYOUTS), default="groups", show_default=True, help="As for plan.")
-@click.option("--criterion", type=click.Choice(CRITERIA), default="l2", show_default=True, help="The lowest heads leave.")
-@click.option("--seed", type=int, default=0, show_default=True, help="For the criterion 'random'.")
-@click.option("--protect-layers", "protected", default="", metavar="0,1", help="Layers that lose nothing.")
-@click.option("--context", type=click.IntRange(0), default=512, show_default=True, help="Tokens in the cache, for the ceilings.")
+@choosing_options(layout="auto", spread="layer")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="A new folder for the plans.")
 @click.option("--json", "as_object", is_flag=True, help="Print the index instead of a table.")
-def matrix(model: Path, layout: str, criterion: str, seed: int, protected: str, context: int, out: Path, as_object: bool) -> None:
+def matrix(model: Path, out: Path, as_object: bool, **choices: Any) -> None:
     """Write the plans of the 25 configurations: 8 depths x 3 targets and the baseline.
 
     \b
-    Example: epi-surgery matrix model.gguf --layout groups --out plans
+    Example: epi-surgery matrix model.gguf --scores scores.json --out plans
     """
     if out.exists():
         raise SurgeryError(f"{out}: already exists; give the name of a new folder")
     if not out.parent.is_dir():
         raise SurgeryError(f"{out.parent}: no such folder; create it first")
+    # Depth and target are set for each cell.
+    aim = Aim(0.5, choices["layout"], choices["spread"], "all", layer_list(choices["protected"]), choices["attention_free"])
     with GgufFile(model) as opened:
-        ranked = rank(opened, Ranking(criterion, seed=seed), default_cache(), bar)
-        cells = list(configurations(ranked, layout, layer_list(protected), context))
+        ranked = ranked_heads(opened, choices)
+        cells = list(configurations(ranked, aim, choices["context"], deployment(choices)))
     index = {"format": "epi-surgery matrix", "version": 1, "model": ranked.identity.name, "sha256": ranked.identity.sha256}
     text = json.dumps(index | {"configurations": [_record(cell) for cell in cells]}, indent=2) + "\n"
     out.mkdir()

@@ -1,20 +1,18 @@
 """`epi-surgery plan`."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
-from epi_surgery.choose import LAYOUTS, TARGETS, Aim
+from epi_surgery.aim import Aim
+from epi_surgery.commands.choosing import choosing_options, deployment, layer_list, ranked_heads
 from epi_surgery.cost import PerToken
-from epi_surgery.errors import SurgeryError
 from epi_surgery.gguf_file import GgufFile
-from epi_surgery.hashing import default_cache
-from epi_surgery.make_plan import Ranking, make_plan, rank
+from epi_surgery.make_plan import make_plan
 from epi_surgery.output import check_target
 from epi_surgery.plan import Plan
 from epi_surgery.plan_file import plan_json, write_plan
-from epi_surgery.progress import bar
-from epi_surgery.scores import CRITERIA
 from epi_surgery.shares import Count
 from epi_surgery.table import aligned, percent, ranges
 
@@ -22,52 +20,29 @@ from epi_surgery.table import aligned, percent, ranges
 @click.command()
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option("--fraction", type=float, required=True, help="Share of the targeted layers' query heads to remove, 0 to 1.")
+@choosing_options(layout="groups", spread="global")
+@click.option("--uniform", "spread", flag_value="uniform", help="Short for --spread uniform.")
 @click.option(
-    "--layout",
-    type=click.Choice(LAYOUTS),
-    default="groups",
+    "--target",
+    type=click.Choice(["all", "early", "late"]),
+    default="all",
     show_default=True,
-    help="Whole KV groups, or equally many per group.",
+    help="All layers, the first or the last quarter.",
 )
-@click.option("--uniform", is_flag=True, help="The same counts in every layer: the model keeps its architecture.")
-@click.option(
-    "--criterion", type=click.Choice(CRITERIA), default="l2", show_default=True, help="What ranks the heads; the lowest leave."
-)
-@click.option("--relative", is_flag=True, help="Compare each norm with the mean of its layer first.")
-@click.option("--seed", type=int, default=0, show_default=True, help="For the criterion 'random'.")
-@click.option(
-    "--target", type=click.Choice(TARGETS), default="all", show_default=True, help="All layers, the first or the last quarter."
-)
-@click.option("--protect-layers", "protected", default="", metavar="0,1", help="Layers that lose nothing, separated by commas.")
-@click.option("--context", type=click.IntRange(0), default=512, show_default=True, help="Tokens in the cache, for the ceilings.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="The plan to write.")
 @click.option("--force", is_flag=True, help="Replace an existing plan.")
 @click.option("--json", "as_object", is_flag=True, help="Print the plan itself instead of a summary.")
-def plan(
-    model: Path,
-    fraction: float,
-    layout: str,
-    uniform: bool,
-    criterion: str,
-    relative: bool,
-    seed: int,
-    target: str,
-    protected: str,
-    context: int,
-    out: Path,
-    force: bool,
-    as_object: bool,
-) -> None:
+def plan(model: Path, fraction: float, target: str, out: Path, force: bool, as_object: bool, **choices: Any) -> None:
     """Choose which heads of MODEL to remove and write that down.
 
     \b
-    Example: epi-surgery plan model.gguf --fraction 0.33 --layout groups --uniform --out plan.json
+    Example: epi-surgery plan model.gguf --fraction 0.33 --layout auto --scores scores.json --out plan.json
     """
     check_target(out, force)
-    aim = Aim(fraction, layout, uniform, target, layer_list(protected))
+    protected = layer_list(choices["protected"])
+    aim = Aim(fraction, choices["layout"], choices["spread"], target, protected, choices["attention_free"])
     with GgufFile(model) as opened:
-        ranked = rank(opened, Ranking(criterion, per_layer=relative, seed=seed), default_cache(), bar)
-        made = make_plan(ranked, aim, context)
+        made = make_plan(ranked_heads(opened, choices), aim, choices["context"], deployment(choices))
     write_plan(out, made)
     click.echo(plan_json(made) if as_object else summary(made, out))
 
@@ -76,10 +51,12 @@ def summary(made: Plan, out: Path) -> str:
     """The plan in a few lines."""
     shares = made.shares
     cut_layers = [layer for layer, heads in enumerate(made.layers) if len(heads.query) < made.architecture.n_head[layer]]
+    spread = "" if made.aim.spread == "global" else f", {made.aim.spread}"
     return aligned(
         [
             ("model", made.model.name),
-            ("layout", f"{made.aim.layout}{', uniform' if made.aim.uniform else ''}, by {made.criterion}"),
+            ("layout", f"{made.aim.layout}{spread}, by {made.criterion}"),
+            ("engine", made.engine if made.nodes == 1 else f"{made.engine} on {made.nodes} nodes"),
             ("layers cut", f"{ranges(cut_layers)} of {made.architecture.n_layer}"),
             ("query heads", _removed(shares.query_heads) + f"  (asked for {percent(made.aim.fraction)})"),
             ("KV heads", _removed(shares.kv_heads)),
@@ -93,18 +70,14 @@ def summary(made: Plan, out: Path) -> str:
 
 def ceiling(costs: PerToken) -> str:
     """The most a token can get cheaper by arithmetic; what it really saves has to be measured."""
-    return f"-{percent(costs.read_bytes.removed_share)} bytes, -{percent(costs.flops.removed_share)} FLOPs per token"
+    return f"{_change(costs.read_bytes)} bytes, {_change(costs.flops)} FLOPs per token"
 
 
 def _removed(count: Count) -> str:
     if count.before == count.after:
         return f"{count.before:,}  (all stay)"
-    return f"{count.before:,} -> {count.after:,}  (-{percent(count.removed_share)})"
+    return f"{count.before:,} -> {count.after:,}  ({_change(count)})"
 
 
-def layer_list(text: str) -> tuple[int, ...]:
-    """The layers named in `0,1`."""
-    try:
-        return tuple(sorted({int(part) for part in text.split(",") if part.strip()}))
-    except ValueError:
-        raise SurgeryError(f"--protect-layers takes layer numbers separated by commas, not '{text}'") from None
+def _change(count: Count) -> str:
+    return f"{'-' if count.removed_share >= 0 else '+'}{percent(abs(count.removed_share))}"

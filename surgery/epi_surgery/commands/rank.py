@@ -1,0 +1,139 @@
+"""`epi-surgery rank`."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import click
+
+from epi_surgery.errors import SurgeryError
+from epi_surgery.hashing import default_cache
+from epi_surgery.output import check_target
+from epi_surgery.progress import bar
+from epi_surgery.rank import names
+from epi_surgery.score_file import HeadScores, scores_json, write_scores
+from epi_surgery.table import aligned
+
+_GIB = 1 << 30
+
+
+@click.command()
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option("--criterion", type=click.Choice(names.ALL), default="taylor", show_default=True, help="What ranks the heads.")
+@click.option(
+    "--text", "texts", type=click.Path(path_type=Path), multiple=True, help="UTF-8 text; repeat for equal parts of several."
+)
+@click.option("--tokens", type=click.IntRange(2), default=1024, show_default=True, help="Calibration tokens in all.")
+@click.option("--window", type=click.IntRange(2), default=256, show_default=True, help="Tokens that are seen together.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Which windows are drawn; random scores; gates.")
+@click.option("--protect", default="", metavar="0-1,29", help="Layers whose heads are to rank above all others.")
+@click.option("--dtype", type=click.Choice(["float32", "bfloat16"]), default="float32", show_default=True, help="Arithmetic.")
+@click.option("--steps", type=click.IntRange(1), default=200, show_default=True, help="Training steps of l0 and l0-groups.")
+@click.option("--weight", type=float, default=0.01, show_default=True, help="What l0 pays per open head, in nats per token.")
+@click.option("--offload", type=click.Path(path_type=Path), help="Folder for layers of a model larger than the device.")
+@click.option("--device", default="cpu", show_default=True, metavar="cpu|N", help="With --offload: where layers are computed.")
+@click.option("--device-gib", type=float, default=8.0, show_default=True, help="With --offload: what that device may hold.")
+@click.option("--memory-gib", type=float, default=8.0, show_default=True, help="With --offload: what main memory may hold.")
+@click.option("--figure", type=click.Path(path_type=Path), help="Also draw a heat map, as PNG or SVG by the ending.")
+@click.option("--mark", type=float, metavar="SHARE", help="In the figure: cross out this share of the heads, lowest first.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="The score file to write.")
+@click.option("--force", is_flag=True, help="Replace an existing score file.")
+@click.option("--json", "as_object", is_flag=True, help="Print the scores themselves instead of a summary.")
+def rank(model: Path, out: Path, force: bool, figure: Path | None, as_object: bool, **options: Any) -> None:
+    """Rank the query heads of MODEL, a GGUF or a Hugging Face folder; the lowest score is the first to go.
+
+    Without --text the model writes its own calibration text. An ablation that is interrupted goes on from its journal beside
+    OUT when the same command is given again. The criteria attnlrp… use layer-wise relevance propagation, which is patented
+    and free for personal and scientific use only.
+
+    \b
+    Example: epi-surgery rank model.gguf --criterion taylor --text book.txt --out scores.json
+    """
+    check_target(out, force)
+    if figure is not None:
+        _check_figure(figure, force)
+    found = _ranked(model, out, options)
+    write_scores(out, found)
+    if figure is not None:
+        _draw(figure, found, options["mark"])
+    out.with_name(out.name + ".journal").unlink(missing_ok=True)
+    click.echo(scores_json(found) if as_object else summary(found, out))
+
+
+def summary(found: HeadScores, out: Path) -> str:
+    """The ranking in a few lines."""
+    heads = sorted((score, layer, head) for layer, row in enumerate(found.scores) for head, score in enumerate(row))
+    provenance = found.provenance
+    return aligned(
+        [
+            ("model", found.model.name),
+            ("criterion", found.criterion),
+            ("tokens", f"{provenance['tokens']:,}" if "tokens" in provenance else "none: weights only"),
+            ("heads", f"{len(heads)} in {len(found.scores)} layers"),
+            ("first to go", ", ".join(f"{layer}.{head}" for _, layer, head in heads[:6]) + "  (layer.head)"),
+            ("last to go", ", ".join(f"{layer}.{head}" for _, layer, head in heads[:-4:-1])),
+            ("scores", str(out)),
+        ]
+    )
+
+
+def layer_ranges(text: str) -> tuple[int, ...]:
+    """The layers named in `0-1,29`; raises SurgeryError for anything else."""
+    layers: set[int] = set()
+    for part in filter(None, (word.strip() for word in text.split(","))):
+        found = re.fullmatch(r"(\d+)(?:-(\d+))?", part)
+        if found is None:
+            raise SurgeryError(f"--protect takes layers and ranges separated by commas, such as 0-1,29, not '{text}'")
+        first = int(found.group(1))
+        layers.update(range(first, int(found.group(2) or first) + 1))
+    return tuple(sorted(layers))
+
+
+def _ranked(model: Path, out: Path, options: dict[str, Any]) -> HeadScores:
+    from epi_surgery.rank.calibration import Wanted
+    from epi_surgery.rank.l0 import Training
+    from epi_surgery.rank.task import Task, rank_model
+
+    seed = options["seed"]
+    task = Task(
+        criterion=options["criterion"],
+        calibration=Wanted(options["texts"], options["tokens"], options["window"], seed),
+        training=Training(steps=options["steps"], weight=options["weight"], seed=seed),
+        protected=layer_ranges(options["protect"]),
+        dtype=options["dtype"],
+        offload=_offload(options),
+        journal=out.with_name(out.name + ".journal") if options["criterion"] == "ablation" else None,
+    )
+    return rank_model(model, task, default_cache(), bar)
+
+
+def _offload(options: dict[str, Any]) -> Any:
+    from epi_surgery.model.offload import Offload
+
+    if options["offload"] is None:
+        return None
+    device = options["device"] if options["device"] == "cpu" else _device_number(options["device"])
+    return Offload(options["offload"], device, int(options["device_gib"] * _GIB), int(options["memory_gib"] * _GIB))
+
+
+def _device_number(text: str) -> int:
+    if not text.isdigit():
+        raise SurgeryError(f"--device takes cpu or the number of an accelerator, not '{text}'")
+    return int(text)
+
+
+def _check_figure(figure: Path, force: bool) -> None:
+    from epi_surgery.rank.heat_map import check_figure
+
+    check_figure(figure)
+    check_target(figure, force)
+
+
+def _draw(figure: Path, found: HeadScores, share: float | None) -> None:
+    from epi_surgery.rank.heat_map import draw_heat_map
+    from epi_surgery.rank.order import lowest
+
+    n_heads = sum(len(row) for row in found.scores)
+    draw_heat_map(
+        figure, found.scores, f"{found.model.name}: {found.criterion}", lowest(found.scores, round((share or 0) * n_heads))
+    )

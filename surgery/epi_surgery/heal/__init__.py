@@ -1,0 +1,1 @@
+"""Healing: what a cut model's remaining weights can make up for, with the uncut model as the teacher."""

@@ -1,0 +1,14 @@
+"""The mean loss of a model on windows of text."""
+
+import torch
+from torch import Tensor
+
+from epi_surgery.model.load import Loaded
+from epi_surgery.model.stepwise import logits, token_losses
+
+
+@torch.no_grad()
+def mean_loss(loaded: Loaded, windows: Tensor, batch: int = 4) -> float:
+    """Nats per token over every token but each window's first; its exponential is the perplexity."""
+    parts = [token_losses(logits(loaded, some), some).flatten() for some in windows.split(batch)]
+    return float(torch.cat(parts).double().mean())
