@@ -15,7 +15,12 @@ from epi_protocol import events
 
 from . import __version__, settings_file
 from .errors import EpidError, UsageError
+from .export.command import export
 from .keys_command import keys
+from .lag_command import lag
+from .plan_command import plan_experiment
+from .replay_command import replay
+from .report.command import report
 
 DEFAULT_ENDPOINT = f"tcp://127.0.0.1:{events.DEFAULT_PORT}"
 
@@ -92,6 +97,15 @@ def main(context: click.Context, config_path: Path | None) -> None:
 )
 @click.option("--metrics", default="", metavar="HOST:PORT", help="Serve /metrics for Prometheus here; empty: not at all.")
 @click.option("--metrics-token", default="", help="Token that readers of /metrics must send; a must off loopback.")
+@click.option(
+    "--ambient",
+    "ambient_hours",
+    default=24.0,
+    show_default=True,
+    metavar="HOURS",
+    help="Record the meters between runs too, and keep so much; 0: not at all.",
+)
+@click.option("--reserve", "reserve_mib", default=64, show_default=True, metavar="MIB", help="Disk space to leave free.")
 @click.option("--announce/--no-announce", default=True, show_default=True, help="Announce the daemon by zeroconf.")
 def serve(
     ports: tuple[str, ...],
@@ -105,6 +119,8 @@ def serve(
     is_open: bool,
     metrics: str,
     metrics_token: str,
+    ambient_hours: float,
+    reserve_mib: int,
     announce: bool,
 ) -> None:
     """Take the meters' frames and the nodes' events, and write each run to one file.
@@ -119,7 +135,9 @@ def serve(
     meters = tuple(Address(path=port) for port in ports) + tuple(parse_tcp(text) for text in addresses)
     meters += tuple(parse_tcp(text, zmq=True) for text in publishers)
     fed = dict(_channel(text) for text in channels)
-    settings = Settings(meters, listen, folder, fed, announce, wait, metrics, metrics_token, key_folder)
+    settings = Settings(
+        meters, listen, folder, fed, announce, wait, metrics, metrics_token, key_folder, ambient_hours, reserve_mib << 20
+    )
     if not is_open and key_folder is None and not _is_loopback(listen):
         raise UsageError(f"{listen} could be reached by anyone; give keys with --keys (see `epid keys --help`), or say --open")
 
@@ -185,49 +203,6 @@ def runs(folder: Path, as_json: bool) -> None:
 
 
 @main.command()
-@click.argument("paths", nargs=-1, required=True, metavar="RUN...", type=click.Path(path_type=Path))
-@click.option("--html", "page", type=click.Path(path_type=Path, dir_okay=False), help="Write one self-contained page here.")
-@click.option("--channel", type=int, help="Meter channel that feeds the node, where the run does not say it.")
-@click.option(
-    "--calibration",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="Correct the meter's gains by a file of `epi calibrate --export`.",
-)
-@click.option("--layers", is_flag=True, help="Print the table of layers too.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of tables.")
-def report(
-    paths: tuple[Path, ...], page: Path | None, channel: int | None, calibration: Path | None, layers: bool, as_json: bool
-) -> None:
-    """Say what a token cost in each run; the first run is the baseline.
-
-    \b
-    Example:
-      epid report runs/baseline.mcap runs/pruned.mcap --html report.html
-    """
-    from .analysis.calibration import load_corrections
-    from .analysis.summary import summarise_all
-    from .report.document import document
-    from .report.tables import as_text, tables
-
-    summaries = summarise_all(paths, channel, load_corrections(calibration) if calibration else None)
-    if page is not None:
-        from .report.page import write_page
-
-        write_page(page, summaries)
-    if as_json:
-        click.echo(json.dumps(document(summaries), indent=1))
-        return
-    energy, trust, per_layer = tables(summaries)
-    shown = [energy, trust, *([per_layer] if layers else [])]
-    click.echo("\n\n".join(as_text(table) for table in shown))
-    for summary in summaries:
-        for warning in summary.warnings:
-            click.echo(f"warning, {summary.run.label}: {warning}", err=True)
-    if page is not None:
-        click.echo(f"\npage: {page}")
-
-
-@main.command()
 @click.option("--example", "as_example", is_flag=True, help="Print a settings file with every key, its meaning and its default.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON list.")
 @click.pass_context
@@ -251,7 +226,12 @@ def config(context: click.Context, as_example: bool, as_json: bool) -> None:
         click.echo(f"{row['key']:<18} {json.dumps(row['value']):<32} {row['from']}")
 
 
+main.add_command(export)
 main.add_command(keys)
+main.add_command(lag)
+main.add_command(replay)
+main.add_command(plan_experiment)
+main.add_command(report)
 
 
 def _is_loopback(endpoint: str) -> bool:

@@ -1,29 +1,29 @@
 """One estimator for every clock that is not ours: boards and nodes, live and offline.
 
-A peer only echoes a ping. Four stamps come of it: `t1` sent and `t4` received in host time, `t2` received and `t3` sent in peer
-time. Whatever the delays, the host's time H(p) of a peer instant p obeys  H(t2) >= t1  and  H(t3) <= t4.  Each direction
-therefore has its own envelope, and an asymmetric delay (a USB write waits up to 1 ms) can widen the answer but never bias it
-beyond the bound that is stated (cf. convex hull methods: Moon, Skelly and Towsley 1999, INFOCOM).
+Live and offline differ only in which exchanges there are: `clock_fit` says what becomes of them.
 """
 
 from __future__ import annotations
 
 import time
 from bisect import bisect_right
-from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
-WINDOW = 61
-"""Exchanges that one knot of the map rests on: about a minute at one exchange per 0.98 s."""
+from .clock_fit import MAX_DRIFT, WANDER, Exchange, Knot, fit_window
 
-KNOT_STEP = 4
+__all__ = ["WINDOW", "ClockEstimator", "ClockMap", "Exchange", "Gap", "Knot", "host_now_ns"]
+
+WINDOW = 121
+"""Exchanges that one knot of the map rests on: about two minutes at one exchange per 0.98 s."""
+
+KNOT_STEP = 8
 """Exchanges from one knot to the next."""
 
-MAX_DRIFT = 200e-6
-"""Largest rate error believed of any clock: crystals are within 50 ppm, and a fit beyond this is a fault, not a clock."""
+_RATE_REACH = 60
+"""Exchanges back from the newest one between which the rate is taken that the next one is held against."""
 
-WANDER = 0.5e-6
-"""Rate change within a window that a bound allows for: about a degree of temperature for an uncompensated crystal."""
+_RATE_SLACK = 2e-6
 
 
 def host_now_ns() -> int:
@@ -32,40 +32,23 @@ def host_now_ns() -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Exchange:
-    """One two-way time exchange, all stamps in nanoseconds: `t1`, `t4` of the host's clock, `t2`, `t3` of the peer's."""
+class Gap:
+    """A jump of one clock against the other, somewhere between two peer instants: `jump_ns` is how far the peer got ahead."""
 
-    t1: int
-    t2: int
-    t3: int
-    t4: int
-
-    @property
-    def rtt_ns(self) -> int:
-        """Time the two messages spent on the way, both directions together."""
-        return (self.t4 - self.t1) - (self.t3 - self.t2)
-
-    @property
-    def plausible(self) -> bool:
-        """Whether the stamps can be true at all: no message arrives before it was sent."""
-        return self.t4 >= self.t1 and self.t3 >= self.t2 and self.rtt_ns >= 0
-
-
-@dataclass(frozen=True, slots=True)
-class Knot:
-    """The map near one peer instant: H(peer_ns) = host_ns +- bound_ns, with H' = rate."""
-
-    peer_ns: int
-    host_ns: int
-    rate: float
-    bound_ns: float
+    begin_ns: int
+    end_ns: int
+    jump_ns: int
 
 
 @dataclass(frozen=True, slots=True)
 class ClockMap:
-    """Peer time to host time with a bound, from knots in order of peer time; at least one knot."""
+    """Peer time to host time with a bound, from knots in order of peer time; at least one knot.
+
+    `gaps`: where a clock jumped (a node or the host slept, a virtual machine was moved). Inside, the bound is the jump itself.
+    """
 
     knots: tuple[Knot, ...]
+    gaps: tuple[Gap, ...] = ()
 
     def to_host_ns(self, peer_ns: int) -> tuple[int, float]:
         """Return (host_ns, bound_ns) of a peer instant; the bound grows with the distance from the nearest exchange."""
@@ -81,89 +64,112 @@ class ClockMap:
 
     @property
     def worst_bound_ns(self) -> float:
-        """Largest bound of any knot."""
-        return max(knot.bound_ns for knot in self.knots)
+        """Largest bound of any knot outside the gaps."""
+        return max(knot.bound_ns for knot in self.knots if not knot.gap)
 
     @staticmethod
     def _extrapolate(knot: Knot, peer_ns: int) -> tuple[int, float]:
         away = peer_ns - knot.peer_ns
-        return knot.host_ns + round(away * knot.rate), knot.bound_ns + abs(away) * WANDER
+        return knot.host_ns + round(away * knot.rate), knot.bound_ns + abs(away) * (WANDER + knot.rate_within)
 
 
 class ClockEstimator:
     """Collects the exchanges of one peer clock (one boot of a board, one session of a node) and fits its map.
 
-    Live and offline differ only in which exchanges are there when `fit` is called.
+    An exchange that contradicts the one before waits: where the next one stands by it, the clock has jumped and a new stretch
+    begins; where not, it was wrong and is refused.
     """
 
     def __init__(self) -> None:
-        self.exchanges: list[Exchange] = []
-        self.refused = 0
+        self.stretches: list[list[Exchange]] = [[]]
+        self._refused = 0
+        self._waiting: Exchange | None = None
+
+    @property
+    def exchanges(self) -> list[Exchange]:
+        """The exchanges since the last jump."""
+        return self.stretches[-1]
+
+    @property
+    def refused(self) -> int:
+        """Exchanges whose stamps cannot be true, or contradict all others."""
+        return self._refused + (self._waiting is not None)
 
     def add(self, exchange: Exchange) -> bool:
-        """Keep an exchange; return False (and count it) where its stamps cannot be true."""
-        in_order = not self.exchanges or exchange.t2 > self.exchanges[-1].t2
-        if not exchange.plausible or not in_order:
-            self.refused += 1
+        """Take an exchange; return False where it is not used, or not yet."""
+        newest = self.exchanges[-1] if self.exchanges else None
+        if not exchange.plausible or (newest is not None and exchange.t1 <= newest.t1):
+            self._refused += 1
             return False
-        self.exchanges.append(exchange)
-        return True
+        if newest is None or _consistent(newest, exchange, *self._rates()):
+            self._drop_waiting()
+            self.exchanges.append(exchange)
+            return True
+        waiting = self._waiting
+        if waiting is not None and _consistent(waiting, exchange, -MAX_DRIFT, MAX_DRIFT):
+            self._waiting = None
+            self.stretches.append([waiting, exchange])
+            return True
+        self._drop_waiting()
+        self._waiting = exchange
+        return False
+
+    def forget(self, keep: int) -> None:
+        """Drop all but the newest `keep` exchanges since the last jump."""
+        self.stretches = [self.exchanges[-keep:]]
 
     def fit(self) -> ClockMap | None:
         """Return the map over all exchanges, or None where there is none to go by."""
         if not self.exchanges:
             return None
-        n = len(self.exchanges)
-        centres = sorted({*range(0, n, KNOT_STEP), n - 1})
-        return ClockMap(tuple(self._knot(centre) for centre in centres))
+        knots, gaps = _knots(self.stretches[0]), []
+        for before, after in pairwise(self.stretches):
+            if after[0].t2 > knots[-1].peer_ns + 2:  # what follows a jump back stands for the same peer times again
+                later = _knots(after)
+                jump_ns = (after[0].t2 - before[-1].t2) - (after[0].t1 - before[-1].t1)
+                gaps.append(Gap(before[-1].t2, after[0].t2, jump_ns))
+                knots += [*_across(knots[-1], later[0]), *later]
+        return ClockMap(tuple(knots), tuple(gaps))
 
     def fit_latest(self) -> Knot | None:
         """Return the knot of the newest exchanges alone: the live answer, at constant cost."""
-        return self._knot(len(self.exchanges) - 1) if self.exchanges else None
+        return _knot(self.exchanges, len(self.exchanges) - 1) if self.exchanges else None
 
-    def _knot(self, centre: int) -> Knot:
-        first = max(0, min(centre - WINDOW // 2, len(self.exchanges) - WINDOW))
-        return fit_window(self.exchanges[first : first + WINDOW], self.exchanges[centre])
+    def _rates(self) -> tuple[float, float]:
+        """Rates, less 1, that the newest exchanges allow."""
+        first, last = self.exchanges[max(0, len(self.exchanges) - _RATE_REACH)], self.exchanges[-1]
+        if last.t2 <= first.t3:
+            return -MAX_DRIFT, MAX_DRIFT
+        slowest = (last.t1 - first.t4) / (last.t2 - first.t3) - 1 - _RATE_SLACK
+        fastest = (last.t4 - first.t1) / (last.t3 - first.t2) - 1 + _RATE_SLACK
+        return max(-MAX_DRIFT, slowest), min(MAX_DRIFT, fastest)
 
-
-def fit_window(window: Sequence[Exchange], centre: Exchange) -> Knot:
-    """Fit one knot at `centre` to the exchanges around it.
-
-    Every exchange says H(t2) >= t1 and H(t3) <= t4, and bounds H at the centre through the range of rates that all of them
-    together allow. The estimate is the middle of what is left, the bound is half of it.
-    """
-    peer_ns = centre.t2
-    slowest, fastest = _rates(window)
-    slowest, fastest = slowest - WANDER, fastest + WANDER
-    lower = max(_carry(e.t1, peer_ns - e.t2, fastest, slowest) for e in window)
-    upper = min(_carry(e.t4, peer_ns - e.t3, slowest, fastest) for e in window)
-    rate = (slowest + fastest) / 2
-    if lower > upper:
-        return _from_one(min(window, key=lambda e: e.rtt_ns), peer_ns, rate)
-    return Knot(peer_ns, round((lower + upper) / 2), rate, (upper - lower) / 2 + 1)
+    def _drop_waiting(self) -> None:
+        self._refused += self._waiting is not None
+        self._waiting = None
 
 
-def _carry(host_ns: int, peer_step_ns: int, rate_back: float, rate_ahead: float) -> float:
-    """A limit known at one peer instant, carried to another: with `rate_ahead` to later ones, `rate_back` to earlier ones."""
-    return host_ns + peer_step_ns * (rate_ahead if peer_step_ns > 0 else rate_back)
+def _consistent(earlier: Exchange, later: Exchange, slowest: float, fastest: float) -> bool:
+    """Whether one clock can have made both: H(t2) >= t1 and H(t3) <= t4 of each, with a rate in between."""
+    longest, shortest = later.t3 - earlier.t2, later.t2 - earlier.t3
+    if shortest < 0:
+        return False
+    return longest + longest * slowest <= later.t4 - earlier.t1 and shortest + shortest * fastest >= later.t1 - earlier.t4
 
 
-def _rates(window: Sequence[Exchange]) -> tuple[float, float]:
-    """Return the slowest and the fastest rate dH/dp that the first and the last third of the window allow between them.
-
-    From H(t2) >= t1 early and H(t3) <= t4 late follows rate <= (t4 - t1) / (t3 - t2), and the other way round.
-    """
-    third = max(1, len(window) // 3)
-    slowest, fastest = 1 - MAX_DRIFT, 1 + MAX_DRIFT
-    for early in window[:third]:
-        for late in window[-third:]:
-            if late.t2 > early.t3:
-                fastest = min(fastest, (late.t4 - early.t1) / (late.t3 - early.t2))
-                slowest = max(slowest, (late.t1 - early.t4) / (late.t2 - early.t3))
-    return (slowest, fastest) if slowest <= fastest else (1 - MAX_DRIFT, 1 + MAX_DRIFT)
+def _knots(stretch: list[Exchange]) -> list[Knot]:
+    n = len(stretch)
+    return [_knot(stretch, centre) for centre in sorted({*range(0, n, KNOT_STEP), n - 1})]
 
 
-def _from_one(best: Exchange, peer_ns: int, rate: float) -> Knot:
-    """Where the envelopes contradict each other, no single rate fits: rest on the best exchange and let the bound say so."""
-    middle = (best.t1 + best.t4) / 2 + (peer_ns - (best.t2 + best.t3) / 2) * rate
-    return Knot(peer_ns, round(middle), rate, best.rtt_ns / 2 + abs(peer_ns - best.t2) * MAX_DRIFT)
+def _knot(stretch: list[Exchange], centre: int) -> Knot:
+    first = max(0, min(centre - WINDOW // 2, len(stretch) - WINDOW))
+    return fit_window(stretch[first : first + WINDOW], stretch[centre])
+
+
+def _across(before: Knot, after: Knot) -> list[Knot]:
+    """Two knots that carry the jump between two stretches as the bound of everything between them."""
+    jump_ns = abs((after.host_ns - before.host_ns) - (after.peer_ns - before.peer_ns) * before.rate)
+    bound_ns = jump_ns + before.bound_ns + after.bound_ns
+    ends = ((before, 1), (after, -1))
+    return [Knot(k.peer_ns + step, k.host_ns + step, k.rate, bound_ns, bound_ns, gap=True) for k, step in ends]

@@ -14,7 +14,8 @@ def status_text(seen: dict[str, Any]) -> str:
         lines.append("no meter connected")
     for node in seen["nodes"]:
         channel = "no channel named" if node["channel"] is None else f"channel {node['channel']}"
-        lines.append(f"node {node['node']} ({node['engine'] or '?'}): {channel}, clock {_bound(node['clock_bound_us'])}")
+        refused = f", {node['refused']} answers refused" if node["refused"] else ""
+        lines.append(f"node {node['node']} ({node['engine'] or '?'}): {channel}, clock {_bound(node['clock_bound_us'])}{refused}")
     for run in seen["runs"]:
         lines.append(
             f"run {run['run'][:8]} {run['label']} of {run['node']}: {run['spans']} spans, {run['dropped']} dropped, {run['path']}"
@@ -29,7 +30,7 @@ def _board(board: dict[str, Any]) -> list[str]:
     head = f"meter {board['board_id'] or '?'}{tag} on {board['address']}: {board['link']}"
     counts = (
         f"  {board['samples']} samples, {board['lost_frames']} lost, {board['damaged_segments']} damaged,"
-        f" clock {_bound(board['clock_bound_us'])}"
+        f" {board['refused_frames']} refused, clock {_bound(board['clock_bound_us'])}{_wrap(board['energy_wrap_s_at_15w'])}"
     )
     return [head, counts, *[_channel(channel, tag) for channel in board["channels"]]]
 
@@ -39,6 +40,11 @@ def _channel(channel: dict[str, Any], tag: str) -> str:
     voltage = "   -  " if channel["u_v"] is None else f"{channel['u_v']:6.1f}"
     reading = f"{power} W {voltage} V {channel['energy_j']:10.1f} J{tag} {' '.join(channel['flags'])}"
     return f"  channel {channel['channel']} {channel['name'] or '':<8} {reading}".rstrip()
+
+
+def _wrap(wrap_s: float | None) -> str:
+    """How long the board may fall silent before its energy registers go round at full load."""
+    return "" if wrap_s is None else f", registers wrap in {wrap_s:.0f} s at 15 W"
 
 
 def _bound(bound_us: float | None) -> str:

@@ -32,6 +32,8 @@ NODE_KINDS = {
     "run_end": "run, node_ns, status, spans, dropped: a run is over; the daemon closes its file",
     "pong": "nonce, recv_ns, send_ns: the node's half of a two-way time exchange",
     "status": "asks for the daemon's status",
+    "window_begin": "protocol, window, name, meter: a measuring window opens; `meter` is a node's name or BOARD:CHANNEL",
+    "window_end": "window: it closes; answered as soon as the meter has been read after it",
     "bye": "the node leaves",
 }
 DAEMON_KINDS = {
@@ -42,6 +44,9 @@ DAEMON_KINDS = {
     "run_closed": "run, path, spans, dropped: the run file is complete",
     "ping": "nonce: echo it at once",
     "status": "what the daemon sees (see `epid status --json`)",
+    "window_open": "window, host_ns: the window began at that moment",
+    "window_closed": "window, name, board_id, channel, simulated, begin_ns, end_ns, begin, end, bound_ns, energy_j_per_tick, "
+    "gain_within, fault: `begin` and `end` are two readings each, just before and just after, of (host_ns, ticks)",
 }
 
 KINDS = (

@@ -23,7 +23,9 @@ STEP_S = 60
 
 
 def endure(seed, hours, every_s, report=lambda simulated_s: None):
-    """Run one ordeal; return its figures with the time it took. Ctrl-C ends it early, and what it has found so far counts."""
+    """Run one ordeal; return its figures with the time it took. SIGINT or SIGTERM ends it early: what it has found counts."""
+    for number in (signal.SIGINT, signal.SIGTERM):  # a job in the background is born deaf to Ctrl-C
+        signal.signal(number, signal.default_int_handler)
     ordeal = Ordeal(seed, every_s)
     started_s, cpu_s, left_s = time.monotonic(), time.process_time(), hours * 3600
     with contextlib.suppress(KeyboardInterrupt):

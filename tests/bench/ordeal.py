@@ -12,7 +12,7 @@ from epi_tools.plant import Constant, Sine, Steps
 
 CHANNELS = 4
 FAST = 3  # the channel with a metering constant of 1e7, whose registers wrap within minutes
-PROTOCOL = (reg.CAL_START, reg.AP_ENERGY, reg.AN_ENERGY, reg.LAST_DATA)
+PROTOCOL = (reg.CAL_START, reg.AP_ENERGY, reg.AN_ENERGY, reg.AT_ENERGY, reg.LAST_DATA)
 METERING, MEASURING = range(reg.PL_CONST_H, reg.M_MODE + 1), range(reg.U_GAIN, reg.Q_OFFSET_N + 1)
 LOADS_W = ([(3.5, 7.3), (9.0, 4.1)], None, [(11.0, 31.0), (3.9, 17.0)], None)
 S = 1_000_000_000

@@ -30,8 +30,8 @@ class Node:
     """A DEALER that talks to a daemon; `wait_for` answers pings while it waits."""
 
     def __init__(self, endpoint: str, name: str = "pi0", protocol: int | None = None, key: dict[str, str] | None = None) -> None:
-        self._context = zmq.Context()
-        self._socket = self._context.socket(zmq.DEALER)
+        # The context of the whole process: one of its own would wait for this socket where a test fails and forgets to close it.
+        self._socket = zmq.Context.instance().socket(zmq.DEALER)
         self._socket.setsockopt(zmq.LINGER, 0)
         if key is not None:
             self._socket.curve_publickey, self._socket.curve_secretkey = key["public"].encode(), key["secret"].encode()
@@ -79,4 +79,3 @@ class Node:
     def close(self) -> None:
         """Leave without a word, as a killed process does."""
         self._socket.close()
-        self._context.term()

@@ -2,15 +2,16 @@
 
 import pytest
 
-from epi_protocol import frame, messages
-from epid.daemon.board import BURST_PERIOD_NS, PING_LOST_NS, BoardSession, ClockExchange, Hello, Log, Sample
+from epi_protocol import PROTOCOL_VERSION, frame, messages
+from epid.daemon.board import BoardSession, ClockExchange, Hello, Log, Sample
+from epid.daemon.pinger import BURST_PERIOD_NS, PING_LOST_NS, Pinger
 from epid.errors import LinkError
 from fakes import board
 
 
 def session_with_nonces():
     counter = iter(range(1 << 20))
-    return BoardSession(new_nonce=lambda: next(counter).to_bytes(4, "little"))
+    return BoardSession(Pinger(4, lambda size: next(counter).to_bytes(size, "little")))
 
 
 def feed(session, data, host_ns=0, size=None):
@@ -76,10 +77,10 @@ def test_a_reboot_starts_a_new_clock_and_a_new_count():
     feed(session, STREAM)
     session.command_due(0)
     feed(session, board.on_the_wire([board.pong(bytes(4), 1, 2)]), 1_000_000)
-    assert session.clock_bound_ns() is not None
+    assert session.pinger.bound_ns() is not None
     other = b"\x09\x09\x09\x09"
     (event,) = feed(session, board.on_the_wire([board.hello(other)]))
-    assert event.rebooted and session.boots == 2 and session.clock_bound_ns() is None
+    assert event.rebooted and session.boots == 2 and session.pinger.bound_ns() is None
     late = board.sample(21, 0, [0] * 4, [0] * 4)
     assert feed(session, board.on_the_wire([late])) == [], "a frame of the old boot that was still on its way"
 
@@ -87,7 +88,7 @@ def test_a_reboot_starts_a_new_clock_and_a_new_count():
 def test_a_board_of_the_future_is_refused_in_one_sentence():
     payload = bytearray(board.hello())
     payload[1] = 99
-    with pytest.raises(LinkError, match="speaks protocol 99 and this program protocol 1"):
+    with pytest.raises(LinkError, match=f"speaks protocol 99 and this program protocol {PROTOCOL_VERSION}"):
         feed(session_with_nonces(), frame.encode(bytes(payload)))
 
 

@@ -18,47 +18,7 @@ from epid.analysis.summary import summarise
 from fakes import board, node
 from fakes.tcp_board import TcpBoard
 
-EPID = str(Path(sys.executable).with_name("epid"))
-
-
-class Daemon:
-    def __init__(self, folder, *arguments):
-        command = [EPID, "serve", "--listen", "tcp://127.0.0.1:*", "--runs", str(folder), "--no-announce", *arguments]
-        self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-        self.lines = []
-        self.endpoint = re.search(r"tcp://\S+:\d+", self.wait_line("listening for nodes"))[0]
-
-    def wait_line(self, text):
-        while line := self.process.stderr.readline():
-            self.lines.append(line.rstrip())
-            if text in line:
-                return line
-        raise AssertionError(f"{text!r} never came: {self.lines}")
-
-    def status(self):
-        done = subprocess.run([EPID, "status", "--json", "--daemon", self.endpoint], capture_output=True, text=True, check=True)
-        return json.loads(done.stdout)
-
-    def stop(self, number=signal.SIGTERM):
-        self.process.send_signal(number)
-        self.lines += self.process.communicate(timeout=20)[1].splitlines()
-        return self.process.returncode
-
-
-@pytest.fixture
-def meter():
-    opened = TcpBoard(lambda t: 6.0)
-    yield opened
-    opened.stop()
-
-
-@pytest.fixture
-def daemon(tmp_path, meter):
-    started = Daemon(tmp_path / "runs", "--tcp", f"127.0.0.1:{meter.port}", "--channel", "pi0=0")
-    started.wait_line("meter e660123456789abc (simulated)")
-    yield started
-    if started.process.poll() is None:
-        started.stop()
+from .daemon_process import EPID, Daemon
 
 
 def measured_rows(idle_s, decode_s, begin_ns):
@@ -122,6 +82,21 @@ def test_a_run_is_recorded_and_its_joules_are_the_loads(daemon):
     assert summary.lost_frames == 0 and summary.simulated
     assert summary.alignment_bound_us < 20_000
     assert summary.channels[1].mean_w == pytest.approx(5.0, abs=0.3)
+
+
+def test_a_replayed_run_gives_the_same_figures_to_the_last_bit(daemon, meter, tmp_path):
+    meter.skip = set(range(0, 100_000, 25))
+    path = record_run(daemon, during=meter.cut)
+    done = subprocess.run([EPID, "replay", str(path), "--to", str(tmp_path / "again"), "--json"], capture_output=True, text=True)
+    told = json.loads(done.stdout)
+    assert told["refused"] == []
+    first, again = summarise(path), summarise(Path(told["to"]))
+    assert again.run.path.name == path.name and again.run.notes == first.run.notes
+    for name in ("decode", "prefill", "idle", "layers", "channels", "chains_ratio"):
+        assert repr(getattr(again, name)) == repr(getattr(first, name)), name
+    for name in ("host_ns", "bound_ns", "p_w", "energy_j", "lost"):
+        assert getattr(again.track, name).tobytes() == getattr(first.track, name).tobytes(), name
+    assert all(again.spans.columns[name].tobytes() == column.tobytes() for name, column in first.spans.columns.items())
 
 
 def test_status_says_what_is_there(daemon):

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from epi_protocol import PROTOCOL_VERSION
 from epid.cli import main
 from fakes.node import Node
 from hookrun.errors import HookrunError
@@ -43,7 +44,7 @@ def locked(tmp_path):
 def test_a_node_with_a_key_gets_in_and_the_daemons_person_too(locked):
     ring, key, endpoint, _process = locked
     node = Node(endpoint, key=json.loads(key.read_text()))
-    assert node.wait_for("welcome")["protocol"] == 1
+    assert node.wait_for("welcome")["protocol"] == PROTOCOL_VERSION
     node.close()
     code, output = epid("status", "--daemon", endpoint, "--keys", ring, "--json")
     assert code == 0 and json.loads(output)["endpoint"] == endpoint

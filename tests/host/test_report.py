@@ -1,24 +1,28 @@
 """The report: every figure in every form, and "simulated" wherever the meter was."""
 
+import csv
 import json
 import re
-import shutil
-import subprocess
 
+import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
 from epi_protocol import events
+from epid.analysis.interval import Interval
+from epid.analysis.study import load_study
 from epid.analysis.summary import summarise
 from epid.cli import main
 from epid.errors import RunFileError
 from epid.record.topics import board_topic, node_topic
 from epid.record.writer import RunWriter
 from epid.report.document import document
+from epid.report.figures import figures_of
 from epid.report.page import page
-from epid.report.pictures import layer_picture, power_picture, token_picture
-from epid.report.tables import as_text, tables
-from fakes import board, node
+from epid.report.table import Column, Table, as_text, rows_of, shown
+from epid.report.tables import tables_of
+from epid.report.verdict_text import verdict
+from fakes import board, experiment, node
 
 S = 1_000_000_000
 IDLE_W, BUSY_W = 3.5, 10.0
@@ -83,61 +87,109 @@ def two_runs(tmp_path_factory):
     return [write_run(folder / "a.mcap", label="baseline"), write_run(folder / "b.mcap", label="pruned", busy_w=9.0, decode_s=6)]
 
 
+@pytest.fixture(scope="module")
+def study():
+    """Two arms with a plan, an accuracy and repeated layers: everything that a report can show."""
+    return load_study(experiment.paths())
+
+
+def whole_page(study):
+    return page(study, tables_of(study), figures_of(study))
+
+
 def test_the_figures_are_the_closed_form(two_runs):
-    runs = document([summarise(path) for path in two_runs])["runs"]
+    runs = document(load_study(two_runs))["runs"]
     for run, watts, seconds in zip(runs, (10.0, 9.0), (8, 6), strict=True):
-        assert run["decode"]["j_per_token"] == pytest.approx(watts * seconds / 100, abs=run["decode"]["j_per_token_within"])
-        assert run["decode"]["j_per_token_net"] == pytest.approx((watts - 3.5) * seconds / 100, abs=0.01)
+        found = run["decode"]["per_token_j"]
+        assert found["low"] <= watts * seconds / 100 <= found["high"]
+        assert run["decode"]["per_token_net_j"]["value"] == pytest.approx((watts - 3.5) * seconds / 100, abs=0.01)
         assert run["decode"]["tokens_per_s"] == pytest.approx(100 / seconds, rel=1e-3)
         assert run["idle"]["watts"] == pytest.approx(3.5, abs=0.02)
         assert [round(layer["ffn_us"] / layer["attention_us"], 3) for layer in run["layers"]] == [2.0, 1.333]
-        assert sum(layer["j_per_token"] for layer in run["layers"]) == pytest.approx(run["decode"]["j_per_token"], rel=1e-3)
 
 
-def test_the_comparison_is_the_ratio(two_runs):
-    (compared,) = document([summarise(path) for path in two_runs])["comparisons"]
-    assert compared["decode_j_per_token"] == pytest.approx(0.675, abs=0.01)
-    assert compared["decode_tokens_per_s"] == pytest.approx(8 / 6, rel=1e-3)
-    assert [layer["attention"] for layer in compared["layer_us"]] == [pytest.approx(0.75, rel=1e-3)] * 2
+def test_the_document_finds_the_hidden_truth(study):
+    found = document(study)
+    for run, written in zip(found["runs"], experiment.experiment(), strict=True):
+        true = written.truth
+        assert run["simulated"] and run["run"] == true["run"]
+        assert run["decode"]["per_token_j"]["value"] == pytest.approx(true["decode"]["j_per_token"], rel=0.02)
+        assert run["prefill"]["per_token_j"]["value"] == pytest.approx(true["prefill"]["j_per_token"], rel=0.25)
+        assert run["epi"]["value"] == pytest.approx(true["epi"], rel=0.1)
+        assert abs(run["conservation"]["mismatch"]) < 0.005
+    (compared,) = found["comparisons"]
+    truths = [written.truth["decode"]["j_per_token"] for written in experiment.experiment()]
+    saving = 1 - (truths[1] + truths[2]) / (truths[0] + truths[3])
+    assert compared["saving"]["value"] == pytest.approx(saving, abs=0.015)
+    json.dumps(found, allow_nan=False)
 
 
-def test_simulated_stands_in_every_table_every_picture_and_every_run(two_runs):
-    summaries = [summarise(path) for path in two_runs]
-    assert all("simulated" in as_text(table).splitlines()[0] for table in tables(summaries))
-    for picture in (power_picture, layer_picture, token_picture):
-        assert "simulated" in picture(summaries).layout.title.text
-    seen = document(summaries)
+def test_simulated_stands_in_every_table_every_figure_every_run_and_every_file(study, tmp_path):
+    assert all("simulated" in table.heading and "simulated" in as_text(table) for table in tables_of(study))
+    assert all("simulated" in figure.heading for figure in figures_of(study))
+    assert all(row["simulated"] == 1 for table in tables_of(study) for row in rows_of(table))
+    assert "simulated" in verdict(study)[0]
+    seen = document(study)
     assert seen["simulated"] and all(run["simulated"] for run in seen["runs"]) and seen["comparisons"][0]["simulated"]
-    assert all(channel["simulated"] for channel in seen["runs"][0]["channels"])
+    assert all(channel["simulated"] for run in seen["runs"] for channel in run["channels"])
 
 
 def test_a_real_meter_is_not_called_simulated(tmp_path):
-    summaries = [summarise(write_run(tmp_path / "r.mcap", label="real", simulated=False))]
-    assert "simulated" not in page(summaries).replace("simulated</span>", "").split("</script>", 1)[1].lower()
-    assert document(summaries)["simulated"] is False
+    study = load_study([write_run(tmp_path / "r.mcap", label="real", simulated=False)])
+    assert "simulated" not in whole_page(study).split("</script>", 1)[1].lower()
+    assert document(study)["simulated"] is False
 
 
-def test_the_page_needs_nothing_else(two_runs):
-    html = page([summarise(path) for path in two_runs])
-    own = html.split("</script>", 1)[1]
-    assert not re.search(r"(src|href)\s*=\s*['\"]?https?:", own)
-    assert html.count('class="plotly-graph-div"') == 3
+def test_the_page_says_the_verdict_before_any_table_and_needs_nothing_else(study):
+    html = whole_page(study).split("</script>", 1)[1]
+    assert html.index("class=verdict") < html.index("<table>") < html.index("plotly-graph-div")
+    assert not re.search(r"(src|href)\s*=\s*['\"]?https?:", html)
+    assert html.count('class="plotly-graph-div"') == len(figures_of(study)) >= 8
+    for name in ("results", "savings", "layers", "redistribution", "conservation", "trust"):
+        assert f"id=table-{name}" in html
 
 
-def test_lost_frames_are_a_hole_in_the_line(tmp_path, two_runs):
-    summary = summarise(two_runs[0])
-    assert power_picture([summary]).data[0].y.size == len(summary.track)
+def test_every_table_of_the_paper_is_there_with_its_columns(study):
+    found = {table.name: table for table in tables_of(study)}
+    titles = [column.name for column in found["results"].columns]
+    assert titles[1] == "pruned" and {"j_per_token", "accuracy", "epi", "epi_change", "outcome"} <= set(titles)
+    assert {"heads_removed", "expected_heads", "measured", "gap", "kappa"} <= {c.name for c in found["savings"].columns}
+    pruned = dict(zip(titles, found["results"].rows[1], strict=True))
+    assert pruned["pruned"] == 0.5 and pruned["runs"] == 2 and pruned["accuracy"].holds(pruned["accuracy"].value)
 
 
-def test_what_was_not_measured_is_a_dash_and_null(tmp_path):
-    summary = summarise(write_run(tmp_path / "n.mcap", label="no idle", idle=False))
-    energy, *_others = tables([summary])
-    decode = dict(zip(energy.columns, energy.rows[1], strict=True))
-    assert decode["J/token net of idle"] == "–" and decode["idle W"] == "–" and decode["J/token gross"] != "–"
-    run = document([summary])["runs"][0]
-    assert run["decode"]["j_per_token_net"] is None and run["idle"]["watts"] is None
-    assert "no idle was measured in this run: joules net of idle cannot be told" in run["warnings"]
-    json.dumps(run, allow_nan=False)
+def test_what_was_not_measured_is_a_dash_null_and_an_empty_cell_with_its_reason(tmp_path):
+    study = load_study([write_run(tmp_path / "n.mcap", label="no idle", idle=False)])
+    phases = next(table for table in tables_of(study) if table.name == "phases")
+    cells = {column.name: shown(column, cell) for column, cell in zip(phases.columns, phases.rows[0], strict=True)}
+    assert cells["j_per_token_net"] == "–" and cells["idle_w"] == "–" and cells["j_per_token"] != "–"
+    run = document(study)["runs"][0]
+    assert run["decode"]["per_token_net_j"]["value"] is None and "idle" in run["decode"]["per_token_net_j"]["reason"]
+    assert rows_of(phases)[0]["j_per_token_net"] is None
+    assert "no idle was measured" in whole_page(study).split("</script>", 1)[1]
+
+
+@pytest.mark.parametrize(
+    ("cell", "text"),
+    [
+        (Interval(0.5321, 0.5301, 0.5341), "0.532 ± 0.002"),
+        (Interval(0.5321, 0.5201, 0.5331), "0.532 (0.520 … 0.533)"),
+        (Interval(1.0, 0.5, float("inf")), "1.000 (0.500 … ∞)"),
+        (Interval.exact(2.0), "2.000"),
+        (Interval.missing("why"), "–"),
+        (float("nan"), "–"),
+        (None, "–"),
+        (3, "3"),
+        ("word", "word"),
+    ],
+)
+def test_cells_as_text(cell, text):
+    assert shown(Column("x", "x"), cell) == text
+
+
+def test_an_interval_becomes_three_columns_of_a_file_in_its_own_unit():
+    table = Table("t", "T", (Column("a", "a %", 1, scale=100),), ((Interval(0.5, 0.4, float("inf")),),), simulated=False)
+    assert rows_of(table) == [{"a": 0.5, "a_low": 0.4, "a_high": None, "simulated": 0}]
 
 
 @pytest.mark.parametrize(
@@ -157,33 +209,38 @@ def test_what_a_run_lacks_is_one_sentence(tmp_path, changes, sentence):
     assert done.exit_code == 4 and "epid: " in done.output and "Traceback" not in done.output
 
 
-def test_the_command_prints_tables_writes_the_page_and_speaks_json(two_runs, tmp_path):
-    target = tmp_path / "sub" / "report.html"
-    shown = CliRunner().invoke(main, ["report", *map(str, two_runs), "--html", str(target), "--layers"])
-    assert shown.exit_code == 0 and target.exists() and not target.with_name("report.html.part").exists()
-    assert "Joules per token · simulated meter" in shown.output and "Time per layer" in shown.output
-    machine = CliRunner().invoke(main, ["report", *map(str, two_runs), "--json"])
-    assert json.loads(machine.output)["runs"][1]["label"] == "pruned"
+def test_the_command_prints_verdict_and_tables_and_writes_page_figures_and_tables(tmp_path):
+    page_file, figures, tables = tmp_path / "sub" / "report.html", tmp_path / "figures", tmp_path / "tables"
+    arguments = ["--html", page_file, "--figures", figures, "--tables", tables, "--layers"]
+    done = CliRunner().invoke(main, ["report", *map(str, experiment.paths()), *map(str, arguments)])
+    assert done.exit_code == 0, done.output
+    assert done.output.startswith("baseline takes") and "Energy per intelligence · simulated meter" in done.output
+    assert "Time and joules per layer" in done.output and not list(tmp_path.rglob("*.part"))
+    names = {path.name for path in figures.iterdir()}
+    assert {"power.png", "power.svg", "layer-time.png", "kappa.svg", "epi.png", "pareto.svg", "kv-groups.png"} <= names
+    assert all(path.stat().st_size > 2000 for path in figures.iterdir())
+    rows = list(csv.DictReader((tables / "results.csv").open()))
+    assert [row["arm"] for row in rows] == ["baseline", "pruned"] and float(rows[1]["pruned"]) == 0.5
+    assert float(rows[0]["j_per_token_low"]) < float(rows[0]["j_per_token"]) < float(rows[0]["j_per_token_high"])
+    assert pq.read_table(tables / "layers.parquet").num_rows == 16
+    assert page_file.stat().st_size > 1_000_000
 
 
-def test_a_page_that_cannot_be_written_is_one_sentence(two_runs, tmp_path):
+def test_json_is_one_object_on_standard_output(two_runs):
+    done = CliRunner().invoke(main, ["report", *map(str, two_runs), "--json"])
+    assert json.loads(done.stdout)["runs"][1]["label"] == "pruned"
+
+
+def test_accuracy_from_elsewhere_makes_an_epi(two_runs):
+    done = CliRunner().invoke(main, ["report", str(two_runs[0]), "--json", "--accuracy", "0.5:1000"])
+    epi = json.loads(done.stdout)["arms"][0]["epi"]
+    assert epi["value"] == pytest.approx(1.6, rel=0.03) and epi["low"] < 1.6 < epi["high"]
+    done = CliRunner().invoke(main, ["report", str(two_runs[0]), "--accuracy", "much"])
+    assert done.exit_code == 2 and "--accuracy much is not VALUE:N" in done.output
+
+
+@pytest.mark.parametrize("option", ["--html", "--figures", "--tables"])
+def test_what_cannot_be_written_is_one_sentence(two_runs, tmp_path, option):
     (tmp_path / "file").write_text("in the way")
-    done = CliRunner().invoke(main, ["report", str(two_runs[0]), "--html", str(tmp_path / "file" / "r.html")])
-    assert done.exit_code == 1 and "epid: cannot write the report" in done.output
-
-
-@pytest.mark.skipif(shutil.which("chromium") is None, reason="no chromium here to open the page with")
-def test_a_browser_draws_the_page(two_runs, tmp_path):
-    target = tmp_path / "report.html"
-    assert CliRunner().invoke(main, ["report", *map(str, two_runs), "--html", str(target)]).exit_code == 0
-    flags = "--headless --no-sandbox --disable-gpu --no-first-run --disable-background-networking --disable-component-update"
-    dump = [
-        "chromium",
-        *flags.split(),
-        f"--user-data-dir={tmp_path / 'profile'}",
-        "--virtual-time-budget=8000",
-        "--dump-dom",
-        target.as_uri(),
-    ]
-    drawn = subprocess.run(dump, capture_output=True, text=True, timeout=120).stdout
-    assert drawn.count("main-svg") >= 3, "plotly drew nothing"
+    done = CliRunner().invoke(main, ["report", str(two_runs[0]), option, str(tmp_path / "file" / "r")])
+    assert done.exit_code == 1 and "epid: cannot write the" in done.output and "Traceback" not in done.output

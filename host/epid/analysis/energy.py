@@ -1,4 +1,4 @@
-"""Joules inside a window of host time, from the meter's energy registers; watts of an idle node.
+"""Joules inside a window of host time, straight from the meter's energy registers, with a worst-case bound.
 
 The registers are the integral (0.1 % of reading, datasheet table 2) and know no averaging lag; the 24-bit power is only the
 shape (0.5 % of full scale, and an average over the recent past). So windows are taken from the registers, and the integral of
@@ -13,9 +13,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from .timeline import MeterTrack, energy_faults
-
-SETTLE_NS = 700_000_000
-"""Cut from both ends of an idle window: the processor's clock and the supply's capacitors take time to come to rest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,19 +43,10 @@ class Energy:
     fault: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Idle:
-    """Mean power while nothing ran: `watts` with its standard error `sem_w`, over `seconds`; NaN where there was no idle."""
-
-    watts: float
-    sem_w: float
-    seconds: float
-
-
 def energy_in(track: MeterTrack, windows: Sequence[Window]) -> Energy:
     """Return the metered energy of all `windows` together."""
     seconds = sum(window.seconds for window in windows)
-    faults = [fault for window in windows if (fault := _fault(track, window))]
+    faults = [fault for window in windows if (fault := fault_in(track, window))]
     if faults or not windows:
         return Energy(np.nan, np.nan, seconds, faults[0] if faults else "there is no such window")
     edges_ns = np.array([[window.begin_ns, window.end_ns] for window in windows], dtype=np.int64)
@@ -66,31 +54,6 @@ def energy_in(track: MeterTrack, windows: Sequence[Window]) -> Energy:
     mean_w = joules / seconds if seconds else 0.0
     edge_j = track.quantum_j + 2 * abs(mean_w) * _bound_s(track, windows)
     return Energy(joules, len(windows) * edge_j, seconds)
-
-
-def idle_power(track: MeterTrack, windows: Sequence[Window]) -> Idle:
-    """Return the common slope of the energy counter over the idle `windows`, each with its own level.
-
-    The counter's steps are small against a window and fall anywhere between samples, so a straight line through them resolves
-    far less than one step.
-    """
-    x_parts, y_parts, used_s = [], [], 0.0
-    for window in windows:
-        inner = Window(window.begin_ns + SETTLE_NS, window.end_ns - SETTLE_NS)
-        mine = (track.host_ns >= inner.begin_ns) & (track.host_ns <= inner.end_ns) & np.isfinite(track.energy_j)
-        if mine.sum() < 3 or _fault(track, inner):
-            continue
-        x, y = (track.host_ns[mine] - inner.begin_ns) / 1e9, track.energy_j[mine]
-        x_parts.append(x - x.mean())
-        y_parts.append(y - y.mean())
-        used_s += inner.seconds
-    if not x_parts:
-        return Idle(np.nan, np.nan, 0.0)
-    x, y = np.concatenate(x_parts), np.concatenate(y_parts)
-    watts = float(x @ y / (x @ x))
-    freedom = max(1, len(x) - len(x_parts) - 1)
-    residual = y - watts * x
-    return Idle(watts, float(np.sqrt(residual @ residual / freedom / (x @ x))), used_s)
 
 
 def chains_ratio(track: MeterTrack, window: Window) -> float:
@@ -107,16 +70,8 @@ def chains_ratio(track: MeterTrack, window: Window) -> float:
     return counted_j / integral_j if integral_j > 0 else float("nan")
 
 
-def _counter_at(track: MeterTrack, at_ns: np.ndarray) -> np.ndarray:
-    """The energy counter at instants between samples; the truth lies half a step above what has been counted, on average."""
-    known = np.isfinite(track.energy_j)
-    base_ns = track.host_ns[0]
-    x = (track.host_ns[known] - base_ns).astype(np.float64)
-    return np.interp((at_ns - base_ns).astype(np.float64), x, track.energy_j[known])
-
-
-def _fault(track: MeterTrack, window: Window) -> str:
-    """Why the energy of this window cannot be told, or an empty string."""
+def fault_in(track: MeterTrack, window: Window) -> str:
+    """Return why the energy of this window cannot be told, or an empty string."""
     if not len(track) or window.begin_ns < track.host_ns[0] or window.end_ns > track.host_ns[-1]:
         return "the meter's record does not cover it"
     first = int(np.searchsorted(track.host_ns, window.begin_ns, side="right")) - 1
@@ -126,6 +81,14 @@ def _fault(track: MeterTrack, window: Window) -> str:
     if energy_faults(track)[first + 1 : last + 1].any():
         return "the meter lost an energy reading inside it"
     return ""
+
+
+def _counter_at(track: MeterTrack, at_ns: np.ndarray) -> np.ndarray:
+    """The energy counter at instants between samples; the truth lies half a step above what has been counted, on average."""
+    known = np.isfinite(track.energy_j)
+    base_ns = track.host_ns[0]
+    x = (track.host_ns[known] - base_ns).astype(np.float64)
+    return np.interp((at_ns - base_ns).astype(np.float64), x, track.energy_j[known])
 
 
 def _bound_s(track: MeterTrack, windows: Sequence[Window]) -> float:

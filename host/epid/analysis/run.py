@@ -6,17 +6,20 @@ import glob
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from epi_protocol import events, messages
 from epi_protocol.errors import ProtocolError
 
-from ..clocks import ClockEstimator, Exchange
+from ..clocks import ClockEstimator, ClockMap, Exchange
 from ..errors import RunFileError
 from ..record.reader import RunFile, RunMessage
 from ..record.topics import split_topic
+
+if TYPE_CHECKING:
+    from .timeline import SpanTable
 
 
 def _dtype(fields: tuple[tuple[str, str, str], ...]) -> np.dtype[Any]:
@@ -38,19 +41,30 @@ class BoardRecord:
     payloads: list[bytes] = field(default_factory=list)
     clocks: dict[bytes, ClockEstimator] = field(default_factory=dict)
     logs: list[str] = field(default_factory=list)
+    _maps: dict[bytes, ClockMap] | None = None
+    _samples: tuple[np.ndarray, np.ndarray] | None = None
 
     @property
     def simulated(self) -> bool:
         """Whether the firmware said that its chips are a model."""
         return bool(self.description.get("simulated", False))
 
+    def clock_maps(self) -> dict[bytes, ClockMap]:
+        """Return the map of each boot's clock that has one; fitted once, all channels share it."""
+        if self._maps is None:
+            fitted = {boot: estimator.fit() for boot, estimator in self.clocks.items()}
+            self._maps = {boot: clock for boot, clock in fitted.items() if clock is not None}
+        return self._maps
+
     def samples(self) -> tuple[np.ndarray, np.ndarray]:
         """Return (heads, channels): structured arrays of shape (n,) and (n, n_channels), raw as the board sent them."""
-        n_channels = len(self.description.get("channels", []))
-        row = np.dtype([("head", HEAD_DTYPE), ("channels", CHANNEL_DTYPE, (n_channels,))])
-        rows = np.frombuffer(b"".join(p for p in self.payloads if len(p) == row.itemsize), dtype=row)
-        rows = rows[_first_of_each(rows["head"])]
-        return rows["head"], rows["channels"]
+        if self._samples is None:
+            n_channels = len(self.description.get("channels", []))
+            row = np.dtype([("head", HEAD_DTYPE), ("channels", CHANNEL_DTYPE, (n_channels,))])
+            rows = np.frombuffer(b"".join(p for p in self.payloads if len(p) == row.itemsize), dtype=row)
+            rows = rows[_first_of_each(rows["head"])]
+            self._samples = rows["head"], rows["channels"]
+        return self._samples
 
 
 def _first_of_each(heads: np.ndarray) -> np.ndarray:
@@ -72,17 +86,30 @@ class NodeRecord:
     telemetry: list[tuple[int, dict[str, float]]] = field(default_factory=list)
     """(node_ns, readings by name) of each look at the node itself."""
 
-    def spans(self) -> dict[str, np.ndarray]:
-        """Return the columns of events.COLUMNS, each of shape (n_spans,), in the order they were sent."""
-        return {
-            name: np.concatenate([np.frombuffer(batch.columns[name], dtype) for batch in self.batches] or [np.zeros(0, dtype)])
-            for name, dtype in SPAN_DTYPES.items()
-        }
+    dropped: int = 0
+    """Spans that the node's ring lost."""
+    placed: SpanTable | None = None
+    """The spans on the host's clock, once they were asked for; see timeline.span_table."""
 
-    @property
-    def dropped(self) -> int:
-        """Spans that the node's ring lost."""
-        return max((batch.dropped for batch in self.batches), default=0)
+    def add_batch(self, batch: events.SpanBatch) -> None:
+        """Keep one batch of spans."""
+        self.batches.append(batch)
+        self.dropped = max(self.dropped, batch.dropped)
+
+    def take_spans(self) -> dict[str, np.ndarray]:
+        """Return the columns of events.COLUMNS, each of shape (n_spans,), in the order they were sent, and forget the batches.
+
+        Batches go as they are copied, so that a long run is not in memory twice.
+        """
+        columns = {name: np.empty(sum(batch.count for batch in self.batches), dtype) for name, dtype in SPAN_DTYPES.items()}
+        at = 0
+        self.batches.reverse()
+        while self.batches:
+            batch = self.batches.pop()
+            for name, dtype in SPAN_DTYPES.items():
+                columns[name][at : at + batch.count] = np.frombuffer(batch.columns[name], dtype)
+            at += batch.count
+        return columns
 
 
 @dataclass
@@ -193,7 +220,7 @@ _BOARD: dict[str, Callable[[BoardRecord, dict[str, Any]], None]] = {
 _NODE: dict[str, Callable[[NodeRecord, dict[str, Any]], None]] = {
     "hello": _node_hello,
     "run": _node_run,
-    "spans": lambda node, body: node.batches.append(events.span_batch(body["body"])),
+    "spans": lambda node, body: node.add_batch(events.span_batch(body["body"])),
     "clock": _node_clock,
     "telemetry": _node_telemetry,
 }

@@ -1,4 +1,4 @@
-"""One run in numbers: joules per token by phase, time per layer, and how far each figure can be trusted."""
+"""One run in numbers: joules per token by phase, time and joules per layer, and how far each figure can be trusted."""
 
 from __future__ import annotations
 
@@ -12,60 +12,28 @@ import numpy as np
 from epi_protocol import events
 
 from ..errors import RunFileError
+from .accuracy import Accuracy, accuracy_of
 from .calibration import Correction, Corrections, calibrated_track
-from .energy import Energy, Idle, Window, chains_ratio, energy_in, idle_power
+from .conservation import Conservation
+from .consumption import Consumption
+from .energy import Window, chains_ratio, energy_in
+from .epi import Epi, epi_of
+from .gain import Gain, gain_of
+from .idle import Idle, idle_power
+from .lag import Lag, lag_of
+from .layer import Layer
+from .layer_energy import layer_energies
+from .metered import metered_channel
+from .parts import conservation_of
+from .registers import Delay, reading_delay, registers_of
 from .run import BoardRecord, Run, load_run
+from .tally import NO_IDLE, Tally
 from .timeline import MeterTrack, SpanTable, span_table
+
+Phase = Consumption
 
 CHAINS_TOLERANCE = 0.005
 """Energy registers and integrated power must agree this well, or the report warns."""
-
-
-@dataclass(frozen=True, slots=True)
-class Phase:
-    """Prefill or decode over all requests of a run; joules net of idle are NaN where no idle was measured."""
-
-    tokens: int
-    seconds: float
-    energy_j: float
-    within_j: float
-    idle_w: float
-    fault: str
-
-    @property
-    def tokens_per_s(self) -> float:
-        """Tokens per second of this phase."""
-        return self.tokens / self.seconds if self.seconds else float("nan")
-
-    @property
-    def j_per_token(self) -> float:
-        """Gross joules per token: all that the node drew."""
-        return self.energy_j / self.tokens if self.tokens else float("nan")
-
-    @property
-    def j_per_token_net(self) -> float:
-        """Joules per token above what the idle node draws in the same time."""
-        return (self.energy_j - self.idle_w * self.seconds) / self.tokens if self.tokens else float("nan")
-
-    @property
-    def j_per_token_within(self) -> float:
-        """Worst-case error of `j_per_token` from the register's step and the clock; gain is not in it."""
-        return self.within_j / self.tokens if self.tokens else float("nan")
-
-
-@dataclass(frozen=True, slots=True)
-class Layer:
-    """One layer while tokens were generated: medians over all tokens, microseconds; NaN for a half that the layer lacks.
-
-    `j_per_token` is its share of the gross joules per token by its share of the time: every moment of decoding is taken to
-    draw the same power. What that assumes is not measured by this run.
-    """
-
-    layer: int
-    attention_us: float
-    ffn_us: float
-    whole_us: float
-    j_per_token: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,19 +50,31 @@ class ChannelEnergy:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """A run in numbers, and the tracks its pictures are drawn from."""
+    """A run in numbers, and the tracks its pictures are drawn from.
+
+    `request`, `prefill`, `decode`, `token`: what the spans of that kind consumed. `lag`: of P, None where the run does not tell.
+    `context`: mean number of tokens in the cache while decoding. `temperature_c`: mean of the node's own readings, NaN without.
+    """
 
     run: Run
     track: MeterTrack
     spans: SpanTable
     idle: Idle
-    prefill: Phase
-    decode: Phase
+    request: Consumption
+    prefill: Consumption
+    decode: Consumption
+    token: Consumption
     layers: tuple[Layer, ...]
     channels: tuple[ChannelEnergy, ...]
+    conservation: Conservation
+    gain: Gain
+    lag: Lag | None
+    epi: Epi
     chains_ratio: float
     alignment_bound_us: float
     lost_frames: int
+    context: float
+    temperature_c: float
     warnings: tuple[str, ...]
     correction: Correction | None = None
 
@@ -103,47 +83,58 @@ class Summary:
         """Whether the meter was simulated."""
         return self.track.simulated
 
+    @property
+    def complete(self) -> bool:
+        """Whether the run came to its end: not aborted, nothing of the file missing."""
+        return self.run.end.get("status") == "complete" and not self.run.damage
 
-def summarise(path: Path, channel: int | None = None, corrections: Corrections | None = None) -> Summary:
-    """Read a run file and work it out. `channel` overrides the meter channel that the run names, `corrections` its gains.
 
+def summarise(
+    path: Path, channel: int | None = None, corrections: Corrections | None = None, accuracy: Accuracy | None = None
+) -> Summary:
+    """Read a run file and work it out.
+
+    `channel` overrides the meter channel that the run names, `corrections` its gains, `accuracy` what stands in its model map.
     Raises RunFileError where there is no power or no spans to work with.
     """
     run = load_run(path)
     spans = span_table(run.node)
-    board, index = _metered_channel(run, channel)
+    if not len(spans.columns["kind"]):
+        raise RunFileError(f"{run.path} holds no spans: the run ended before its first, or hookrun had nothing to hook")
+    board, index = metered_channel(run, channel)
     track, correction = calibrated_track(board, index, corrections)
+    gain, lag = gain_of(board, index, correction), lag_of(run, track)
+    registers = registers_of(track, spans, _delay(index, lag))
     idle = idle_power(track, _windows(spans, "idle"))
-    decode = _phase(track, spans, "decode", idle)
-    window = Window(int(track.host_ns[0]), int(track.host_ns[-1]))
+    tally = Tally(registers, gain, idle)
+    decode = tally.of(spans, "decode")
+    ratio = chains_ratio(track, Window(int(track.host_ns[0]), int(track.host_ns[-1])))
+    layers = layer_energies(registers, track, spans, decode, lag, ratio if np.isfinite(ratio) else 1.0, gain.sd)
+    found, remark = (accuracy, "") if accuracy else accuracy_of(run.node.begin.get("model", {}))
     summary = Summary(
         run=run,
         track=track,
         spans=spans,
         idle=idle,
-        prefill=_phase(track, spans, "prefill", idle),
+        request=tally.of(spans, "request"),
+        prefill=tally.of(spans, "prefill"),
         decode=decode,
-        layers=_layers(spans, decode.j_per_token),
+        token=tally.of(spans, "token"),
+        layers=layers.layers,
         channels=_channels(board, corrections),
-        chains_ratio=chains_ratio(track, window),
+        conservation=conservation_of(registers, spans, layers.parts),
+        gain=gain,
+        lag=lag,
+        epi=epi_of(decode.per_token, found),
+        chains_ratio=ratio,
         alignment_bound_us=(float(track.bound_ns.max()) + spans.bound_ns) / 1e3,
         lost_frames=int(track.lost.sum()),
-        warnings=(),
+        context=_context(spans),
+        temperature_c=_temperature_c(run),
+        warnings=(remark,) if remark else (),
         correction=correction,
     )
-    return replace(summary, warnings=tuple(_warnings(summary)))
-
-
-def _metered_channel(run: Run, channel: int | None) -> tuple[BoardRecord, int]:
-    named_board, _, named = run.metadata.get("channel", "").rpartition(":")
-    if not run.boards:
-        raise RunFileError(f"{run.path} holds no power: no meter was connected to epid during the run")
-    if channel is None and not named:
-        raise RunFileError(f"{run.path} does not say which channel feeds {run.metadata.get('node')!r}; name it with --channel")
-    board = run.boards.get(named_board) if named_board else next(iter(run.boards.values()))
-    if board is None or not board.payloads:
-        raise RunFileError(f"{run.path} holds no samples of meter {named_board or next(iter(run.boards))}")
-    return board, int(named) if channel is None else channel
+    return replace(summary, warnings=(*summary.warnings, *_warnings(summary)))
 
 
 def _windows(spans: SpanTable, kind: str) -> list[Window]:
@@ -151,36 +142,24 @@ def _windows(spans: SpanTable, kind: str) -> list[Window]:
     return [Window(int(begin), int(end)) for begin, end in zip(found["begin_ns"], found["end_ns"], strict=True)]
 
 
-def _phase(track: MeterTrack, spans: SpanTable, kind: str, idle: Idle) -> Phase:
-    energy: Energy = energy_in(track, _windows(spans, kind))
-    tokens = int(spans.of_kind(events.KIND[kind])["count"].sum())
-    return Phase(tokens, energy.seconds, energy.joules, energy.within_j, idle.watts, energy.fault)
+def _delay(channel: int, lag: Lag | None) -> Delay:
+    """How late the registers follow the spans: by the load pattern if there was one, else by the firmware's order of reading."""
+    if lag is None or not np.isfinite(lag.load_s):
+        return reading_delay(channel)
+    return Delay(-lag.load_s, max(reading_delay(channel).sd, lag.within_s / 2))
 
 
-def _layers(spans: SpanTable, j_per_token: float) -> tuple[Layer, ...]:
-    columns = spans.where(spans.columns["phase"] == events.KIND["decode"])
-    took_us = (columns["end_ns"] - columns["begin_ns"]) / 1e3
-    numbers = np.unique(columns["layer"][columns["layer"] >= 0])
-    per_layer = [_halves(columns, took_us, int(number)) for number in numbers]
-    token_us = _median(took_us[columns["kind"] == events.KIND["token"]])
-    return tuple(
-        Layer(int(number), attention, ffn, whole, j_per_token * whole / token_us)
-        for number, (attention, ffn, whole) in zip(numbers, per_layer, strict=True)
-    )
+def _context(spans: SpanTable) -> float:
+    """Mean tokens in the cache while decoding: the prompt, and half of what was generated."""
+    prefill, decode = (spans.of_kind(events.KIND[kind])["count"] for kind in ("prefill", "decode"))
+    if not len(decode):
+        return float("nan")
+    return float(prefill.mean() if len(prefill) else 0) + float((decode.astype(float) ** 2).sum() / max(decode.sum(), 1)) / 2
 
 
-def _halves(columns: dict[str, np.ndarray], took_us: np.ndarray, layer: int) -> tuple[float, float, float]:
-    mine = columns["layer"] == layer
-    attention, ffn, whole = (
-        _median(took_us[mine & (columns["kind"] == events.KIND[kind])]) for kind in ("attention", "ffn", "layer")
-    )
-    if np.isnan(whole):
-        whole = float(np.nansum([attention, ffn]))
-    return attention, ffn, whole
-
-
-def _median(values: np.ndarray) -> float:
-    return float(np.median(values)) if len(values) else float("nan")
+def _temperature_c(run: Run) -> float:
+    readings = [values["temperature_c"] for _node_ns, values in run.node.telemetry if "temperature_c" in values]
+    return float(np.mean(readings)) if readings else float("nan")
 
 
 def _channels(board: BoardRecord, corrections: Corrections | None) -> tuple[ChannelEnergy, ...]:
@@ -205,10 +184,17 @@ def _warnings(summary: Summary) -> list[str]:
     if summary.spans.dropped:
         warnings.append(f"{summary.spans.dropped} spans were dropped by the node's ring; medians rest on the others")
     if np.isnan(summary.idle.watts):
-        warnings.append("no idle was measured in this run: joules net of idle cannot be told")
+        warnings.append(NO_IDLE)
+    if not summary.gain.calibrated:
+        warnings.append(f"the meter channel is {summary.gain.source}")
+    if not summary.conservation.holds and not summary.conservation.fault:
+        warnings.append(f"the parts of this run add up to {1 + summary.conservation.mismatch:.4f} of what was metered")
+    if summary.run.end.get("status") not in ("complete", None):
+        warnings.append(f"the run ended as {summary.run.end['status']!r}: figures rest on what was recorded until then")
     for name, phase in (("prefill", summary.prefill), ("decode", summary.decode)):
         if phase.fault:
-            warnings.append(f"no energy for {name}: {phase.fault}")
+            lead = f"{name}: " if phase.spans else f"no energy for {name}: "
+            warnings.append(lead + phase.fault)
     if abs(summary.chains_ratio - 1) > CHAINS_TOLERANCE:
         warnings.append(
             f"energy registers and integrated power differ by a factor {summary.chains_ratio:.4f}: check the calibration"
@@ -216,9 +202,11 @@ def _warnings(summary: Summary) -> list[str]:
     return warnings
 
 
-def summarise_all(paths: Sequence[Path], channel: int | None = None, corrections: Corrections | None = None) -> list[Summary]:
+def summarise_all(
+    paths: Sequence[Path], channel: int | None = None, corrections: Corrections | None = None, accuracy: Accuracy | None = None
+) -> list[Summary]:
     """Work out several runs; the first is the baseline of every comparison."""
-    return [summarise(path, channel, corrections) for path in paths]
+    return [summarise(path, channel, corrections, accuracy) for path in paths]
 
 
 def model_of(summary: Summary) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +12,9 @@ from epi_protocol import messages
 from ..clocks import ClockMap
 from ..errors import RunFileError
 from .run import BoardRecord, NodeRecord
+
+CHUNK = 1 << 20
+"""Spans that are worked on at once."""
 
 _UNREADABLE = messages.flag("MEASURE_INVALID") | messages.flag("ABSENT")
 _NOT_COUNTED = messages.flag("ABSENT") | messages.flag("ENERGY_LATE")
@@ -57,7 +61,7 @@ def meter_track(board: BoardRecord, channel: int) -> MeterTrack:
     if not 0 <= channel < len(described):
         raise RunFileError(f"meter {board.board_id} has channels 0 to {len(described) - 1}, not {channel}; see --channel")
     heads, blocks = board.samples()
-    maps = {boot: fitted for boot, estimator in board.clocks.items() if (fitted := estimator.fit()) is not None}
+    maps = board.clock_maps()
     placed = np.array([bytes(boot) in maps for boot in heads["boot_id"]], dtype=bool)
     if not placed.any():
         raise RunFileError(f"meter {board.board_id} has no samples that a time exchange could place on the timeline")
@@ -103,20 +107,30 @@ class SpanTable:
 
     def where(self, keep: np.ndarray) -> dict[str, np.ndarray]:
         """Columns of the spans for which `keep` (bool, shape (n,)) is true."""
-        return {name: column[keep] for name, column in self.columns.items()}
+        found = np.flatnonzero(keep)
+        return {name: column[found] for name, column in self.columns.items()}
+
+    def chunks(self, size: int = CHUNK) -> Iterator[dict[str, np.ndarray]]:
+        """Views of `size` spans after the other: what is computed from them stays small, however long the run."""
+        for first in range(0, len(self.columns["kind"]), size):
+            yield {name: column[first : first + size] for name, column in self.columns.items()}
 
 
 def span_table(node: NodeRecord) -> SpanTable:
-    """Put a node's spans on the host's clock; RunFileError where no time exchange says how."""
-    session = str(node.hello.get("session", ""))
-    estimator = node.clocks.get(session) or next(iter(node.clocks.values()), None)
-    fitted = estimator.fit() if estimator is not None else None
-    if fitted is None:
-        raise RunFileError(f"node {node.node} answered no time exchange: its spans cannot be placed on the timeline")
-    columns = node.spans()
-    for name in ("begin_ns", "end_ns"):
-        columns[name], _bound = place(columns[name], fitted)
-    return SpanTable(columns, fitted.worst_bound_ns, node.dropped)
+    """Put a node's spans on the host's clock, once; RunFileError where no time exchange says how."""
+    if node.placed is None:
+        session = str(node.hello.get("session", ""))
+        estimator = node.clocks.get(session) or next(iter(node.clocks.values()), None)
+        fitted = estimator.fit() if estimator is not None else None
+        if fitted is None:
+            raise RunFileError(f"node {node.node} answered no time exchange: its spans cannot be placed on the timeline")
+        columns = node.take_spans()
+        for name in ("begin_ns", "end_ns"):
+            for first in range(0, len(columns[name]), CHUNK):
+                piece = columns[name][first : first + CHUNK]
+                piece[:] = place(piece, fitted)[0]
+        node.placed = SpanTable(columns, fitted.worst_bound_ns, node.dropped)
+    return node.placed
 
 
 def place(peer_ns: np.ndarray, clock: ClockMap) -> tuple[np.ndarray, np.ndarray]:
@@ -133,10 +147,17 @@ def place(peer_ns: np.ndarray, clock: ClockMap) -> tuple[np.ndarray, np.ndarray]
     offset = np.interp(x, knot_x, shift - shift[0])
     bound = np.maximum(np.interp(x, knot_x, bounds), _step_bound(x, knot_x, bounds))
     for outside, knot in ((x < knot_x[0], knots[0]), (x > knot_x[-1], knots[-1])):
-        away = x[outside] - float(knot.peer_ns - base)
-        offset[outside] = (knot.host_ns - knot.peer_ns - shift[0]) + away * (knot.rate - 1)
-        bound[outside] = [clock.to_host_ns(int(instant))[1] for instant in peer_ns[outside]]
+        if outside.any():
+            away = x[outside] - float(knot.peer_ns - base)
+            offset[outside] = (knot.host_ns - knot.peer_ns - shift[0]) + away * (knot.rate - 1)
+            bound[outside] = knot.bound_ns + np.abs(away) * _growth(clock, knot.peer_ns, away[0])
     return peer_ns + np.int64(round(shift[0])) + np.round(offset).astype(np.int64), bound
+
+
+def _growth(clock: ClockMap, edge_ns: int, away_ns: float) -> float:
+    """How fast the bound grows beyond the first or the last knot, per nanosecond."""
+    step_ns = 1_000_000_000 if away_ns > 0 else -1_000_000_000
+    return (clock.to_host_ns(edge_ns + step_ns)[1] - clock.to_host_ns(edge_ns)[1]) / abs(step_ns)
 
 
 def _step_bound(x: np.ndarray, knot_x: np.ndarray, bounds: np.ndarray) -> np.ndarray:

@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-import secrets
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from epi_protocol import frame, messages
 from epi_protocol.errors import ProtocolError, VersionError
 
-from ..clocks import ClockEstimator, Exchange
 from ..errors import LinkError
+from .pinger import Pinger
 
-PING_PERIOD_NS = 983_000_000
-"""Time between pings: beside one second, so that pings walk through every phase of a board's loop (Klipper's habit)."""
-
-BURST_PINGS = 8
-BURST_PERIOD_NS = 70_000_000
-PING_LOST_NS = 2_000_000_000
-LIVE_EXCHANGES = 62
+_NONCE_BYTES = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +60,10 @@ class BoardSession:
     """State of one board on one link, from the first byte on.
 
     Until HELLO nothing is sent (a board whose program has not started takes bytes for keystrokes). `description` is the
-    newest HELLO's, `clock` the exchanges of the current boot.
+    newest HELLO's, `pinger` holds the clock of the current boot.
     """
 
-    new_nonce: Callable[[], bytes] = field(default=lambda: secrets.token_bytes(4))
+    pinger: Pinger = field(default_factory=lambda: Pinger(_NONCE_BYTES))
     description: dict[str, Any] = field(default_factory=dict)
     boot_id: bytes = b""
     samples: int = 0
@@ -79,13 +71,9 @@ class BoardSession:
     refused: int = 0
     boots: int = 0
     last_sample: Sample | None = None
-    clock: ClockEstimator = field(default_factory=ClockEstimator)
 
     def __post_init__(self) -> None:
         self.decoder = frame.FrameDecoder()
-        self._pending: dict[bytes, int] = {}
-        self._sent = 0
-        self._next_ping_ns = 0
         self._last_seq = -1
 
     @property
@@ -117,19 +105,8 @@ class BoardSession:
 
     def command_due(self, host_ns: int) -> bytes | None:
         """Return the PING to write now, or None. Call just before writing: `host_ns` becomes the exchange's t1."""
-        if not self.known or host_ns < self._next_ping_ns:
-            return None
-        self._pending = {nonce: t1 for nonce, t1 in self._pending.items() if host_ns - t1 < PING_LOST_NS}
-        nonce = self.new_nonce()
-        self._pending[nonce] = host_ns
-        self._sent += 1
-        self._next_ping_ns = host_ns + (BURST_PERIOD_NS if self._sent < BURST_PINGS else PING_PERIOD_NS)
-        return bytes(frame.encode_command(messages.pack_ping(nonce)))
-
-    def clock_bound_ns(self) -> float | None:
-        """Half width of the live map from this board's clock to ours, or None before the first exchange."""
-        knot = self.clock.fit_latest()
-        return None if knot is None else knot.bound_ns
+        nonce = self.pinger.due(host_ns) if self.known else None
+        return None if nonce is None else bytes(frame.encode_command(messages.pack_ping(nonce)))
 
     def _message(self, payload: bytes, host_ns: int) -> list[BoardEvent]:
         kind = payload[0]
@@ -156,10 +133,7 @@ class BoardSession:
     def _start_boot(self, boot_id: bytes) -> None:
         self.boot_id = boot_id
         self.boots += 1
-        self.clock = ClockEstimator()
-        self._pending.clear()
-        self._sent = 0
-        self._next_ping_ns = 0
+        self.pinger.restart()
         self._last_seq = -1
 
     def _sample(self, payload: bytes) -> list[BoardEvent]:
@@ -177,15 +151,17 @@ class BoardSession:
 
     def _pong(self, payload: bytes, host_ns: int) -> list[BoardEvent]:
         pong = messages.parse_pong(payload)
-        t1_ns = self._pending.pop(pong["nonce"], None)
-        if t1_ns is None or pong["boot_id"] != self.boot_id:
+        if pong["boot_id"] != self.boot_id:
             return []
-        self._keep(Exchange(t1_ns, pong["recv_us"] * 1000, pong["send_us"] * 1000, host_ns))
-        return [ClockExchange(self.boot_id, pong["nonce"], t1_ns, pong["recv_us"], pong["send_us"], host_ns)]
-
-    def _keep(self, exchange: Exchange) -> None:
-        self.clock.add(exchange)
-        del self.clock.exchanges[:-LIVE_EXCHANGES]
+        recv_us, send_us = pong["recv_us"], pong["send_us"]
+        exchange = self.pinger.answer(pong["nonce"], recv_us * 1000, send_us * 1000, host_ns)
+        if exchange is None:
+            return []
+        events: list[BoardEvent] = [ClockExchange(self.boot_id, pong["nonce"], exchange.t1, recv_us, send_us, host_ns)]
+        jump_ns = self.pinger.take_jump_ns()
+        if jump_ns:
+            events.append(Log(1, f"its clock and this computer's jumped apart by {jump_ns / 1e9:+.3f} s; did one of them sleep?"))
+        return events
 
 
 def _readable(garbage: bytes) -> str:

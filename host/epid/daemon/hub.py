@@ -14,11 +14,12 @@ from zmq.auth.asyncio import AsyncioAuthenticator
 from epi_protocol import PROTOCOL_VERSION, events
 from epi_protocol.errors import ProtocolError
 
-from ..clocks import ClockEstimator, Exchange, host_now_ns
+from ..clocks import Exchange, host_now_ns
 from ..errors import EpidError, UsageError
-from .board import BURST_PERIOD_NS, BURST_PINGS, LIVE_EXCHANGES, PING_LOST_NS, PING_PERIOD_NS
 from .keyring import Doorkeeper, KeyRing
+from .pinger import Pinger
 from .recorder import Closed, OpenRun, Recorder
+from .windows import Windows
 
 POSTROLL_NS = 1_000_000_000
 """How long a run's file stays open after the run: the meter's averages lag behind what happened."""
@@ -26,7 +27,11 @@ POSTROLL_NS = 1_000_000_000
 SILENT_NS = 15_000_000_000
 """A node that neither speaks nor answers pings for this long is gone, and its runs are closed as aborted."""
 
+JUMP_BACK_NS = 1_000_000
+"""A node's clock that jumps back by more than this ends the node's runs."""
+
 _MAX_MESSAGE_BYTES = 16 << 20
+_NONCE_BYTES = 8
 
 
 @dataclass
@@ -40,10 +45,7 @@ class NodeSession:
     engine: str
     hello: dict[str, Any]
     heard_ns: int
-    clock: ClockEstimator = field(default_factory=ClockEstimator)
-    pending: dict[bytes, int] = field(default_factory=dict)
-    sent: int = 0
-    next_ping_ns: int = 0
+    pinger: Pinger = field(default_factory=lambda: Pinger(_NONCE_BYTES))
     refused: int = 0
 
 
@@ -56,12 +58,14 @@ class Hub:
         endpoint: str,
         status: Callable[[], dict[str, Any]],
         say: Callable[[str], None],
+        windows: Windows,
         keys: KeyRing | None = None,
     ) -> None:
         self.recorder = recorder
+        self.windows = windows
         self.sessions: dict[bytes, NodeSession] = {}
         self.refused = 0
-        self._status = status
+        self._status, self._say = status, say
         self._daemon_id = secrets.token_hex(8)
         self._context = zmq.asyncio.Context()
         self._socket = self._context.socket(zmq.ROUTER)
@@ -69,7 +73,7 @@ class Hub:
         self._socket.setsockopt(zmq.MAXMSGSIZE, _MAX_MESSAGE_BYTES)
         self._door: AsyncioAuthenticator | None = None
         if keys is not None:
-            self._lock(keys, say)
+            self._lock(keys)
         self.endpoint = self._bind(endpoint)
 
     async def serve(self) -> None:
@@ -91,13 +95,12 @@ class Hub:
             now_ns = host_now_ns()
             if now_ns - session.heard_ns > SILENT_NS:
                 self._forget(session, "aborted: the node fell silent")
-            elif now_ns >= session.next_ping_ns:
-                session.pending = {n: t for n, t in session.pending.items() if now_ns - t < PING_LOST_NS}
-                nonce = secrets.token_bytes(8)
-                session.sent += 1
-                session.pending[nonce] = now_ns = host_now_ns()
-                session.next_ping_ns = now_ns + (BURST_PERIOD_NS if session.sent < BURST_PINGS else PING_PERIOD_NS)
+            elif (nonce := session.pinger.due(now_ns)) is not None:
                 await self._send(session.identity, "ping", {"nonce": nonce})
+
+    def pingers(self) -> list[Pinger]:
+        """The time exchanges of all nodes."""
+        return [session.pinger for session in self.sessions.values()]
 
     async def tell_closed(self, closed: Closed) -> None:
         """Tell a run's node that its file is complete, or why it is not."""
@@ -119,6 +122,11 @@ class Hub:
                 for seq in seqs:
                     await self._send(session.identity, "ack", {"run": run.run, "seq": seq})
 
+    async def answer_windows(self) -> None:
+        """Answer the windows that have ended and that the meter has been read after."""
+        for client, answer in self.windows.done(host_now_ns()):
+            await self._send(client, "window_closed", answer)
+
     def close(self) -> None:
         """Close the socket; what was sent already still leaves."""
         self._socket.close()
@@ -126,17 +134,19 @@ class Hub:
             self._door.stop()
         self._context.term()
 
-    def _lock(self, keys: KeyRing, say: Callable[[str], None]) -> None:
+    def _lock(self, keys: KeyRing) -> None:
         """Let in only nodes whose key is on the ring."""
         self._door = AsyncioAuthenticator(self._context)
         self._door.start()
-        self._door.configure_curve_callback(credentials_provider=Doorkeeper(keys, say))
+        self._door.configure_curve_callback(credentials_provider=Doorkeeper(keys, self._say))
         self._socket.curve_server = True
         self._socket.curve_publickey, self._socket.curve_secretkey = keys.daemon_pair()
 
     async def _handle(self, identity: bytes, kind: str, body: dict[str, Any], host_ns: int) -> None:
         if kind == "status":
             await self._send(identity, "status", self._status())
+        elif kind in ("window_begin", "window_end"):
+            await self._window(identity, kind, body, host_ns)
         elif kind == "hello":
             await self._hello(identity, body, host_ns)
         else:
@@ -169,6 +179,13 @@ class Hub:
         else:
             raise UsageError(f"{kind} is not a message that a node sends")
 
+    async def _window(self, identity: bytes, kind: str, body: dict[str, Any], host_ns: int) -> None:
+        if kind == "window_end":
+            self.windows.end(identity, body, host_ns)
+            return
+        window = self.windows.begin(identity, body, host_ns)
+        await self._send(identity, "window_open", {"window": window.window, "host_ns": host_ns})
+
     async def _hello(self, identity: bytes, body: dict[str, Any], host_ns: int) -> None:
         events.check_version(body, "this node")
         node = str(body.get("node") or "")
@@ -180,17 +197,28 @@ class Hub:
         await self._send(identity, "welcome", {"protocol": PROTOCOL_VERSION, "daemon": self._daemon_id})
 
     def _pong(self, session: NodeSession, body: dict[str, Any], host_ns: int) -> None:
-        t1_ns = session.pending.pop(body.get("nonce", b""), None)
-        recv_ns, send_ns = body.get("recv_ns"), body.get("send_ns")
-        if t1_ns is None or not isinstance(recv_ns, int) or not isinstance(send_ns, int):
+        nonce, recv_ns, send_ns = body.get("nonce"), body.get("recv_ns"), body.get("send_ns")
+        if not isinstance(nonce, bytes) or not isinstance(recv_ns, int) or not isinstance(send_ns, int):
+            raise ProtocolError(f"pong of node {session.node} without a nonce and two times")
+        exchange = session.pinger.answer(nonce, recv_ns, send_ns, host_ns)
+        if exchange is None:
             session.refused += 1
             return
-        if session.clock.add(Exchange(t1_ns, recv_ns, send_ns, host_ns)):
-            del session.clock.exchanges[:-LIVE_EXCHANGES]
-            self._write_exchange(session, session.clock.exchanges[-1])
+        self._write_exchange(session, exchange)
+        jump_ns = session.pinger.take_jump_ns()
+        if jump_ns:
+            self._jumped(session, jump_ns, host_ns)
+
+    def _jumped(self, session: NodeSession, jump_ns: int, host_ns: int) -> None:
+        """Say that a node's clock jumped; after a jump back its spans would stand for two times at once, so its runs end."""
+        text = f"the clock of node {session.node} jumped by {jump_ns / 1e9:+.3f} s against this computer's"
+        self._say(text)
+        self.recorder.note(1, text, host_ns)
+        if jump_ns < -JUMP_BACK_NS:
+            self._abort_runs(session, f"aborted: {text}")
 
     def _write_known_exchanges(self, session: NodeSession) -> None:
-        for exchange in session.clock.exchanges:
+        for exchange in session.pinger.clock.exchanges:
             self._write_exchange(session, exchange)
 
     def _write_exchange(self, session: NodeSession, exchange: Exchange) -> None:
@@ -203,8 +231,10 @@ class Hub:
     def _forget(self, session: NodeSession, why: str) -> None:
         """Drop a session; its runs end now, unless another session of the same node goes on with them."""
         self.sessions.pop(session.identity, None)
-        if any(other.node == session.node for other in self.sessions.values()):
-            return
+        if not any(other.node == session.node for other in self.sessions.values()):
+            self._abort_runs(session, why)
+
+    def _abort_runs(self, session: NodeSession, why: str) -> None:
         for run in [run for run in self.recorder.runs.values() if run.node == session.node and run.end_body is None]:
             self.recorder.end(run, {"status": why}, host_now_ns(), 0)
 

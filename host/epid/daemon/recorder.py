@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import re
 from collections import deque
@@ -19,6 +18,8 @@ from .. import __version__
 from ..errors import RunFileError, UsageError
 from ..record.topics import NOTE_TOPIC, node_topic
 from ..record.writer import RunWriter
+from .ambient import Ambient
+from .disk import Disk, Room
 
 PREROLL_NS = 40_000_000_000
 """How far back a new run file reaches for clock exchanges, so that its first samples already stand on a fitted clock."""
@@ -26,8 +27,6 @@ PREROLL_NS = 40_000_000_000
 SAMPLE_PREROLL_NS = 3_000_000_000
 FIRST_UNKNOWN = -1
 """`next_seq` of a run that goes on after a restart: the node knows which batches are on disk, and sends the rest."""
-
-_DISK_RESERVE_BYTES = 64 << 20
 
 
 @dataclass
@@ -57,8 +56,18 @@ class Closed:
 class Recorder:
     """Open runs, and the last moments before any of them for the next one to start with."""
 
-    def __init__(self, folder: Path, channels: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        channels: Mapping[str, str],
+        disk: Disk,
+        ambient_hours: float = 0.0,
+        utc_now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
         self.folder = folder
+        self.disk = disk
+        self.ambient = Ambient(folder, ambient_hours, self._last_moments)
+        self._utc_now = utc_now
         self.channels = dict(channels)
         self.runs: dict[str, OpenRun] = {}
         self.failed: list[Closed] = []
@@ -73,6 +82,7 @@ class Recorder:
         if run in self.runs and self.runs[run].node == node:
             return self.runs[run]
         self._check_disk()
+        self.ambient.pause()
         opened = OpenRun(run, label, node, self._start_file(run, label, node, host_ns))
         opened.next_seq = FIRST_UNKNOWN if body.get("resume") else 0
         self.runs[run] = opened
@@ -100,6 +110,8 @@ class Recorder:
         if hello:
             self._hellos[topic] = (host_ns, body)
         self._everywhere(topic, host_ns, body)
+        if not self.runs:
+            self.ambient.write(topic, host_ns, body)
         self._preroll.append((topic, host_ns, body))
         while self._preroll and host_ns - self._preroll[0][1] > PREROLL_NS:
             self._preroll.popleft()
@@ -121,8 +133,9 @@ class Recorder:
         opened.close_at_ns = host_ns + postroll_ns
 
     def due(self, host_ns: int) -> list[Closed]:
-        """Flush every run, close those whose postroll is over, and return them."""
+        """Flush every file, close the runs whose postroll is over, and return them."""
         closed = []
+        self.ambient.due(host_ns)
         for opened in list(self.runs.values()):
             self._guard(opened, partial(opened.writer.flush, host_ns))
             if opened.run in self.runs and opened.end_body is not None and host_ns >= opened.close_at_ns:
@@ -136,13 +149,18 @@ class Recorder:
         opened.writer.close(end)
         return Closed(opened, status)
 
+    def sync(self) -> None:
+        """Make durable what was flushed; may be called from another thread."""
+        for opened in list(self.runs.values()):
+            opened.writer.sync()
+
     def take_acks(self, opened: OpenRun) -> list[int]:
         """Return and forget the batches that are on disk since the last call; call after a flush."""
         seqs, opened.unacked = opened.unacked, []
         return seqs
 
     def _start_file(self, run: str, label: str, node: str, host_ns: int) -> RunWriter:
-        utc = datetime.now(UTC)  # for people: names and headings only
+        utc = self._utc_now()  # for people: names and headings only
         path = self._path(run, "-".join([utc.strftime("%Y%m%dT%H%M%SZ"), _slug(label) or _slug(node) or "run", run[:8]]))
         metadata = {
             "run": run,
@@ -166,12 +184,18 @@ class Recorder:
         return first.with_name(f"{first.stem}.part{len(parts) + 1}.mcap")
 
     def _write_preroll(self, opened: OpenRun, host_ns: int) -> None:
-        for topic, (then_ns, body) in self._hellos.items():
+        for topic, then_ns, body in self._last_moments(host_ns):
             self._write(opened, topic, then_ns, body)
-        for topic, then_ns, body in self._preroll:
-            if topic in self._hellos or (topic.endswith("/sample") and host_ns - then_ns > SAMPLE_PREROLL_NS):
-                continue
-            self._write(opened, topic, then_ns, body)
+
+    def _last_moments(self, host_ns: int) -> list[tuple[str, int, dict[str, Any]]]:
+        """What a new file starts with: the boards' descriptions, their exchanges, and the last of their samples."""
+        hellos = [(topic, then_ns, body) for topic, (then_ns, body) in self._hellos.items()]
+        recent = [
+            (topic, then_ns, body)
+            for topic, then_ns, body in self._preroll
+            if topic not in self._hellos and not (topic.endswith("/sample") and host_ns - then_ns > SAMPLE_PREROLL_NS)
+        ]
+        return hellos + recent
 
     def _everywhere(self, topic: str, host_ns: int, body: dict[str, Any]) -> None:
         for opened in list(self.runs.values()):
@@ -191,12 +215,9 @@ class Recorder:
 
     def _check_disk(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
-        free = os.statvfs(self.folder)
-        free_bytes = free.f_bavail * free.f_frsize
-        if free_bytes < _DISK_RESERVE_BYTES:
-            raise RunFileError(
-                f"only {free_bytes >> 20} MiB are free in {self.folder}; a run needs {_DISK_RESERVE_BYTES >> 20} MiB to start"
-            )
+        if self.disk.room() is Room.FULL:
+            free, needed = self.disk.free_bytes() >> 20, self.disk.reserve_bytes >> 20
+            raise RunFileError(f"only {free} MiB are free in {self.folder}; a run needs {needed} MiB to start")
 
 
 def _slug(text: str) -> str:

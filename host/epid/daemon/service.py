@@ -14,16 +14,21 @@ from epi_protocol.frame import FrameDecoder
 
 from ..clocks import host_now_ns
 from ..errors import EpidError, LinkError
-from ..record.topics import board_topic
 from .announce import Announcement
-from .board import BoardEvent, BoardSession, ClockExchange, Hello, Log, Sample
+from .board import BoardSession, Hello, Log, Sample
+from .disk import Disk
+from .disk_guard import DiskGuard
 from .hub import Hub
+from .intake import Intake
 from .keyring import KeyRing
 from .link import Address, Link, find_boards, find_moved
 from .metrics import MetricsServer
-from .recorder import Recorder
+from .recorder import Closed, Recorder
+from .restarts import Restarts
+from .sleep import SleepWatch
 from .status import board_status, daemon_status
 from .systemd import Notifier
+from .windows import Windows
 from .zmq_link import ZmqLink
 
 RECONNECT_S = 0.5
@@ -45,6 +50,8 @@ class Settings:
     metrics: str = ""
     metrics_token: str = ""
     keys: Path | None = None
+    ambient_hours: float = 0.0
+    reserve_bytes: int = 64 << 20
 
 
 Say = Callable[[str], None]
@@ -56,14 +63,21 @@ class Service:
     def __init__(self, settings: Settings, say: Say) -> None:
         self.settings = settings
         self.say = say
-        self.recorder = Recorder(settings.folder, settings.channels)
+        self.recorder = Recorder(
+            settings.folder, settings.channels, Disk(settings.folder, settings.reserve_bytes), settings.ambient_hours
+        )
+        self._guard = DiskGuard(self.recorder, say)
+        self._intake = Intake(self.recorder, self.recorder.note)
+        self._restarts: dict[str, Restarts] = {}
         ring = None if settings.keys is None else KeyRing(settings.keys)
-        self.hub = Hub(self.recorder, settings.endpoint, self.status, say, ring)
         self.boards: dict[str, BoardSession] = {}
+        self.windows = Windows(self.boards.values, settings.channels)
+        self.hub = Hub(self.recorder, settings.endpoint, self.status, say, self.windows, ring)
         self.links: dict[str, str] = {}
         self.metrics: MetricsServer | None = None
         if settings.metrics:
             self.metrics = MetricsServer(settings.metrics, settings.metrics_token, settings.folder, self.status)
+        self._sleep = SleepWatch()
         self._notifier = Notifier(os.environ)
         self._started_ns = host_now_ns()
         self._tasks: list[asyncio.Task[None]] = []
@@ -87,7 +101,7 @@ class Service:
     async def _run_tasks(self, stop: asyncio.Event, ready: Callable[[], None], announcement: Announcement | None) -> None:
         try:
             async with asyncio.TaskGroup() as group:
-                jobs: list[Coroutine[Any, Any, None]] = [self.hub.serve(), self._tick()]
+                jobs: list[Coroutine[Any, Any, None]] = [self.hub.serve(), self._tick(), self._each_second()]
                 if announcement is not None:
                     jobs.append(announcement.register(self.say))
                 if self.metrics is not None:
@@ -112,6 +126,7 @@ class Service:
     async def _shut_down(self, announcement: Announcement | None) -> None:
         for run in list(self.recorder.runs.values()):
             await self.hub.tell_closed(self.recorder.close(run, "aborted: epid was stopped"))
+        self.recorder.ambient.pause()
         if announcement is not None:
             await announcement.close()
         self.hub.close()
@@ -122,11 +137,31 @@ class Service:
             await asyncio.sleep(_TICK_S)
             ticks += 1
             await self.hub.ping()
+            await self.hub.answer_windows()
             if ticks % _FLUSH_EVERY_TICKS == 0:
                 await self._flush()
 
+    async def _each_second(self) -> None:
+        """What takes its time: the disk, and clocks that were stopped."""
+        while True:
+            await asyncio.sleep(1)
+            await self._tell_closed(self._guard.look(host_now_ns()))
+            await asyncio.to_thread(self.recorder.sync)
+            self._notice_sleep()
+
+    def _notice_sleep(self) -> None:
+        slept_s = self._sleep.slept_s()
+        if slept_s:
+            text = f"this computer slept for {slept_s:.1f} s: what the meters and nodes did meanwhile stands in no clock"
+            self.say(text)
+            self.recorder.note(1, text, host_now_ns())
+            for pinger in [session.pinger for session in self.boards.values()] + self.hub.pingers():
+                pinger.hurry()
+
     async def _flush(self) -> None:
-        closed = self.recorder.due(host_now_ns())
+        await self._tell_closed(self.recorder.due(host_now_ns()))
+
+    async def _tell_closed(self, closed: list[Closed]) -> None:
         await self.hub.acknowledge()
         for done in closed:
             self.say(f"run {done.run.run[:8]} {done.status}: {done.run.writer.path}")
@@ -222,29 +257,21 @@ class Service:
 
     def _take(self, address: Address, session: BoardSession, data: bytes, host_ns: int) -> None:
         for event in session.receive(data, host_ns):
-            self._record(address, session, event, host_ns)
+            if isinstance(event, Sample):
+                self.windows.sample(session, event)
+            elif isinstance(event, Hello) and event.rebooted:
+                self._greet(address, session, host_ns)
+            elif isinstance(event, Log) and event.level:
+                self.say(f"board {session.board_id or address}: {event.text}")
+            self._intake.take(session, event, host_ns)
 
-    def _record(self, address: Address, session: BoardSession, event: BoardEvent, host_ns: int) -> None:
-        board = session.board_id
-        if isinstance(event, Sample):
-            self.recorder.board(board_topic(board, "sample"), host_ns, {"payload": event.payload})
-            if event.lost:
-                self.recorder.note(1, f"board {board}: {event.lost} frames lost", host_ns)
-        elif isinstance(event, ClockExchange):
-            body = {name: getattr(event, name) for name in ("boot_id", "nonce", "t1_ns", "t2_us", "t3_us", "t4_ns")}
-            self.recorder.board(board_topic(board, "clock"), host_ns, body)
-        elif isinstance(event, Hello):
-            if event.rebooted:
-                self._greet(address, session)
-                self.recorder.board(board_topic(board, "hello"), host_ns, {"payload": event.payload}, hello=True)
-        elif isinstance(event, Log):
-            if board:
-                self.recorder.board(board_topic(board, "log"), host_ns, {"level": event.level, "text": event.text})
-            if event.level:
-                self.say(f"board {board or address}: {event.text}")
-
-    def _greet(self, address: Address, session: BoardSession) -> None:
+    def _greet(self, address: Address, session: BoardSession, host_ns: int) -> None:
         self.links[str(address)] = "up"
         seen = session.description
         simulated = " (simulated)" if seen.get("simulated") else ""
-        self.say(f"meter {session.board_id}{simulated} on {address}: firmware {seen.get('firmware')}, {seen.get('sample_hz')} Hz")
+        usual = f"on {address}: firmware {seen.get('firmware')}, {seen.get('sample_hz')} Hz"
+        unusual = self._restarts.setdefault(session.board_id, Restarts()).started(host_ns)
+        if unusual:
+            self.recorder.note(1, f"meter {session.board_id} {unusual}", host_ns)
+        if unusual != "":
+            self.say(f"meter {session.board_id}{simulated} {unusual or usual}")

@@ -33,7 +33,8 @@ def daemon_status(hub: Hub, recorder: Recorder, boards: list[dict[str, Any]], st
 def board_status(address: str, session: BoardSession, link: str) -> dict[str, Any]:
     """One board: link, counts, clock bound, and the newest reading of each channel."""
     seen = session.description
-    bound_ns = session.clock_bound_ns()
+    bound_ns = session.pinger.bound_ns()
+    wraps = [scales["energy_wrap_s_at_15w"] for scales in seen.get("channels", []) if "energy_wrap_s_at_15w" in scales]
     return {
         "address": address,
         "link": link,
@@ -42,11 +43,13 @@ def board_status(address: str, session: BoardSession, link: str) -> dict[str, An
         "simulated": bool(seen.get("simulated", False)),
         "firmware": seen.get("firmware"),
         "sample_hz": seen.get("sample_hz"),
+        "energy_wrap_s_at_15w": min(wraps, default=None),
         "boots": session.boots,
         "samples": session.samples,
         "lost_frames": session.lost,
         "dropped_by_board": session.last_sample.head["dropped"] if session.last_sample else None,
         "damaged_segments": session.decoder.damaged,
+        "refused_frames": session.refused,
         "clock_bound_us": None if bound_ns is None else round(bound_ns / 1e3, 1),
         "channels": _channels(session),
     }
@@ -54,13 +57,14 @@ def board_status(address: str, session: BoardSession, link: str) -> dict[str, An
 
 def node_status(session: NodeSession, recorder: Recorder) -> dict[str, Any]:
     """One node: who it is, how well its clock is known, which channel meters it."""
-    knot = session.clock.fit_latest()
+    bound_ns = session.pinger.bound_ns()
     return {
         "node": session.node,
         "host": session.host,
         "engine": session.engine,
         "channel": recorder.channels.get(session.node),
-        "clock_bound_us": None if knot is None else round(knot.bound_ns / 1e3, 1),
+        "clock_bound_us": None if bound_ns is None else round(bound_ns / 1e3, 1),
+        "refused": session.refused,
     }
 
 

@@ -15,10 +15,10 @@ from .topics import PROFILE
 
 
 def list_runs(folder: Path) -> list[dict[str, Any]]:
-    """Return one map per run file in `folder`, oldest first; other files are passed over."""
+    """Return one map per run file in `folder` and per ambient recording under it, oldest first; other files are passed over."""
     if not folder.is_dir():
         raise RunFileError(f"there is no folder {folder}; name the one given to `epid serve --runs`")
-    found = [_entry(path) for path in sorted(folder.glob("*.mcap"))]
+    found = [_entry(path) for path in [*sorted(folder.glob("*.mcap")), *sorted(folder.glob("ambient/*.mcap"))]]
     return sorted((entry for entry in found if entry), key=lambda entry: str(entry["utc"]))
 
 

@@ -16,11 +16,17 @@ from .topics import FORMAT_VERSION, PROFILE
 FLUSH_NS = 500_000_000
 """Longest time that a message stays in memory only."""
 
+CHUNK_BYTES = 1 << 20
+"""A chunk that has grown to this size is closed before its time."""
+
+_NEVER_BY_ITSELF = 1 << 40
+
 
 class RunWriter:
     """An open run file. Not thread-safe: one task writes.
 
-    Messages gather in a chunk; `flush` closes the chunk (checksummed, compressed) and hands it to the operating system.
+    Messages gather in a chunk; `flush` closes the chunk (checksummed, compressed) and hands it to the operating system. Each
+    chunk names all its channels anew, so that a damaged one takes nothing but its own messages with it.
     An OSError (disk full, stick pulled) surfaces as RunFileError from the call that met it; what was flushed before stays
     readable.
     """
@@ -34,7 +40,7 @@ class RunWriter:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._file: BinaryIO = path.open("xb")
-            self._mcap = Writer(self._file, compression=CompressionType.ZSTD, enable_data_crcs=False)
+            self._mcap = Writer(self._file, chunk_size=_NEVER_BY_ITSELF, compression=CompressionType.ZSTD, enable_data_crcs=False)
             self._mcap.start(profile=PROFILE, library=library)
             self._mcap.add_metadata("run", {"format": str(FORMAT_VERSION), **metadata})
             self._file.flush()
@@ -43,18 +49,18 @@ class RunWriter:
 
     def write(self, topic: str, host_ns: int, body: Mapping[str, Any]) -> None:
         """Add one message at `host_ns`; flushes by itself when FLUSH_NS have passed since the last flush."""
-        try:
-            channel = self._channels.get(topic)
-            if channel is None:
-                channel = self._channels[topic] = self._mcap.register_channel(topic, "msgpack", 0)
-            self._mcap.add_message(channel, log_time=host_ns, publish_time=host_ns, data=msgpack.packb(body))
-        except OSError as error:
-            raise RunFileError(f"cannot write to the run file {self.path}: {_reason(error)}") from error
+        data = msgpack.packb(body)
+        if not self._pending:
+            self._repeat_channels()
+        channel = self._channels.get(topic)
+        if channel is None:
+            channel = self._channels[topic] = self._mcap.register_channel(topic, "msgpack", 0)
+        self._mcap.add_message(channel, log_time=host_ns, publish_time=host_ns, data=data)
         self.messages += 1
-        self._pending += 1
+        self._pending += len(data)
         if self._flushed_ns == 0:
             self._flushed_ns = host_ns
-        if host_ns - self._flushed_ns >= FLUSH_NS:
+        if host_ns - self._flushed_ns >= FLUSH_NS or self._pending >= CHUNK_BYTES:
             self.flush(host_ns)
 
     def flush(self, host_ns: int) -> None:
@@ -69,6 +75,11 @@ class RunWriter:
         except OSError as error:
             raise RunFileError(f"cannot write to the run file {self.path}: {_reason(error)}") from error
         self._flushed_ns = host_ns
+
+    def sync(self) -> None:
+        """Make durable what was flushed; may be called from another thread, and takes as long as the disk does."""
+        if not self._file.closed:
+            os.fdatasync(self._file.fileno())
 
     def close(self, metadata: Mapping[str, str]) -> None:
         """Write the closing metadata and the index, and make the file durable."""
@@ -85,6 +96,11 @@ class RunWriter:
     def abandon(self) -> None:
         """Leave the file as it stands: without index, readable up to the last flush."""
         self._close_file()
+
+    def _repeat_channels(self) -> None:
+        # Private to the library like the call in `flush`: it names a channel only in the chunk of its first message.
+        for channel in self._mcap._Writer__channels.values():
+            self._mcap._Writer__chunk_builder.add_channel(channel)
 
     def _close_file(self) -> None:
         # A full disk makes close() fail as well, on the very bytes whose loss was reported already.

@@ -1,55 +1,31 @@
-"""The report as one JSON document: the same figures as the page, for programs."""
+"""The report as one JSON document: the same figures as the page with all their intervals, for programs."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
 from typing import Any
 
 from .. import __version__
-from ..analysis.summary import Phase, Summary, model_of
+from ..analysis.study import Study
+from ..analysis.summary import Summary, model_of
+from .verdict_text import verdict
 
-DOCUMENT_VERSION = 1
+DOCUMENT_VERSION = 2
 
 
-def document(summaries: Sequence[Summary]) -> dict[str, Any]:
-    """Return the report of some runs, the first being the baseline. Missing figures are null, never zero."""
-    baseline = summaries[0]
+def document(study: Study) -> dict[str, Any]:
+    """Return the report of some runs. Missing figures are null with their reason beside them, never zero."""
     return _clean(
         {
             "report": DOCUMENT_VERSION,
             "epid": __version__,
-            "simulated": any(summary.simulated for summary in summaries),
-            "runs": [_run(summary) for summary in summaries],
-            "comparisons": [compare(baseline, other) for other in summaries[1:]],
+            "simulated": study.simulated,
+            "verdict": verdict(study),
+            "runs": [_run(summary) for summary in study.summaries],
+            **study.to_map(),
         }
     )
-
-
-def compare(baseline: Summary, other: Summary) -> dict[str, Any]:
-    """How `other` differs from the baseline: ratios other / baseline, below 1 is less."""
-    return {
-        "baseline": baseline.run.label,
-        "other": other.run.label,
-        "simulated": baseline.simulated or other.simulated,
-        "decode_j_per_token": _ratio(other.decode.j_per_token, baseline.decode.j_per_token),
-        "decode_j_per_token_net": _ratio(other.decode.j_per_token_net, baseline.decode.j_per_token_net),
-        "decode_tokens_per_s": _ratio(other.decode.tokens_per_s, baseline.decode.tokens_per_s),
-        "layer_us": [
-            {
-                "layer": after.layer,
-                "attention": _ratio(after.attention_us, before.attention_us),
-                "ffn": _ratio(after.ffn_us, before.ffn_us),
-            }
-            for before, after in _same_layers(baseline, other)
-        ],
-    }
-
-
-def _same_layers(baseline: Summary, other: Summary) -> list[tuple[Any, Any]]:
-    after = {layer.layer: layer for layer in other.layers}
-    return [(before, after[before.layer]) for before in baseline.layers if before.layer in after]
 
 
 def _run(summary: Summary) -> dict[str, Any]:
@@ -65,44 +41,36 @@ def _run(summary: Summary) -> dict[str, Any]:
         "model": model_of(summary),
         "settings": node.begin.get("settings", {}),
         "simulated": summary.simulated,
-        "meter": {
-            "board_id": summary.track.board_id,
-            "channel": summary.track.channel,
-            "sample_hz": summary.track.sample_hz,
-            "samples": len(summary.track),
-            "lost_frames": summary.lost_frames,
-            "dropped_by_board": summary.track.dropped,
-            "energy_step_j": summary.track.quantum_j,
-            "registers_over_integrated_power": summary.chains_ratio,
-        },
+        "meter": _meter(summary),
         "channels": [dataclasses.asdict(channel) | {"simulated": summary.simulated} for channel in summary.channels],
         "alignment_bound_us": summary.alignment_bound_us,
+        "lag": dataclasses.asdict(summary.lag) if summary.lag is not None else None,
         "spans": len(summary.spans.columns["kind"]),
         "dropped_spans": summary.spans.dropped,
-        "idle": dataclasses.asdict(summary.idle),
-        "prefill": _phase(summary.prefill),
-        "decode": _phase(summary.decode),
-        "layers": [dataclasses.asdict(layer) for layer in summary.layers],
+        "temperature_c": summary.temperature_c,
+        "idle": dataclasses.asdict(summary.idle) | {"interval": summary.idle.interval.to_map()},
+        **{kind: getattr(summary, kind).to_map() for kind in ("request", "prefill", "decode", "token")},
+        **summary.epi.to_map(),
+        "layers": [layer.to_map() for layer in summary.layers],
+        "conservation": summary.conservation.to_map(),
         "warnings": list(summary.warnings),
     }
 
 
-def _phase(phase: Phase) -> dict[str, Any]:
+def _meter(summary: Summary) -> dict[str, Any]:
+    track = summary.track
     return {
-        "tokens": phase.tokens,
-        "seconds": phase.seconds,
-        "tokens_per_s": phase.tokens_per_s,
-        "energy_j": phase.energy_j,
-        "energy_within_j": phase.within_j,
-        "j_per_token": phase.j_per_token,
-        "j_per_token_net": phase.j_per_token_net,
-        "j_per_token_within": phase.j_per_token_within,
-        "fault": phase.fault or None,
+        "board_id": track.board_id,
+        "channel": track.channel,
+        "sample_hz": track.sample_hz,
+        "samples": len(track),
+        "lost_frames": summary.lost_frames,
+        "dropped_by_board": track.dropped,
+        "energy_step_j": track.quantum_j,
+        "gain_sd": summary.gain.sd,
+        "gain_source": summary.gain.source,
+        "registers_over_integrated_power": summary.chains_ratio,
     }
-
-
-def _ratio(value: float, reference: float) -> float:
-    return value / reference if reference else float("nan")
 
 
 def _clean(value: Any) -> Any:

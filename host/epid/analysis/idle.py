@@ -1,0 +1,85 @@
+"""Watts of a node on which nothing runs, from the energy registers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from .energy import Window, fault_in
+from .interval import Interval
+from .timeline import MeterTrack
+
+SETTLE_NS = 700_000_000
+"""Cut from both ends of an idle window: the processor's clock and the supply's capacitors take time to come to rest."""
+
+_LAGS_S = (1.0, 1.5, 2.0, 2.5, 3.0, 4.0)
+"""Over these times the counter's growth is compared with a straight line, to see how much the power itself wanders."""
+
+
+@dataclass(frozen=True, slots=True)
+class Idle:
+    """Mean power while nothing ran: `watts` with its standard error `sem_w`, over `seconds`; NaN where there was no idle.
+
+    `before_w`, `after_w`: of the first and the last window alone, NaN where there is only one.
+    """
+
+    watts: float
+    sem_w: float
+    seconds: float
+    before_w: float = float("nan")
+    after_w: float = float("nan")
+
+    @property
+    def interval(self) -> Interval:
+        """95 % interval of `watts`, the meter's gain left out."""
+        return Interval.normal(self.watts, self.sem_w) if self.seconds else Interval.missing("no idle was measured in this run")
+
+
+@dataclass(frozen=True, slots=True)
+class _Slope:
+    watts: float
+    variance: float
+    seconds: float
+
+
+def idle_power(track: MeterTrack, windows: Sequence[Window]) -> Idle:
+    """Return the mean power over the idle `windows`: the slope of the counter in each, weighted by its length.
+
+    The counter's steps are small against a window and fall anywhere between samples, so a straight line through them resolves
+    far less than one step; where power wanders, a line and the true mean differ by a fifth of the wandering.
+    """
+    slopes = [slope for window in windows if (slope := _slope(track, window)) is not None]
+    if not slopes:
+        return Idle(np.nan, np.nan, 0.0)
+    seconds = sum(slope.seconds for slope in slopes)
+    watts = sum(slope.watts * slope.seconds for slope in slopes) / seconds
+    variance = sum(slope.variance * slope.seconds**2 for slope in slopes) / seconds**2
+    ends = (slopes[0].watts, slopes[-1].watts) if len(slopes) > 1 else (np.nan, np.nan)
+    return Idle(watts, float(np.sqrt(variance)), seconds, *ends)
+
+
+def _slope(track: MeterTrack, window: Window) -> _Slope | None:
+    inner = Window(window.begin_ns + SETTLE_NS, window.end_ns - SETTLE_NS)
+    mine = (track.host_ns >= inner.begin_ns) & (track.host_ns <= inner.end_ns) & np.isfinite(track.energy_j)
+    if mine.sum() < 3 or fault_in(track, inner):
+        return None
+    t_s, counted_j = (track.host_ns[mine] - inner.begin_ns) / 1e9, track.energy_j[mine]
+    t_s, counted_j = t_s - t_s.mean(), counted_j - counted_j.mean()
+    watts = float(t_s @ counted_j / (t_s @ t_s))
+    steps = track.quantum_j**2 / 12 / float(t_s @ t_s)
+    wander = _wander_j2_per_s(t_s, counted_j - watts * t_s, track.quantum_j) / (5 * inner.seconds)
+    return _Slope(watts, steps + wander, inner.seconds)
+
+
+def _wander_j2_per_s(t_s: np.ndarray, rest_j: np.ndarray, quantum_j: float) -> float:
+    """Growth of the variance of what is left beside the line, per second; 0 where there is nothing beyond the steps."""
+    step_s = (t_s[-1] - t_s[0]) / (len(t_s) - 1)
+    rates = []
+    for lag_s in _LAGS_S:
+        away = round(lag_s / step_s)
+        if 0 < away <= len(t_s) // 3:
+            moved = rest_j[away:] - rest_j[:-away]
+            rates.append((float(np.mean(moved**2)) - quantum_j**2 / 6) / (away * step_s))
+    return max(0.0, float(np.mean(rates))) if rates else 0.0

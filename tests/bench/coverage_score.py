@@ -1,0 +1,100 @@
+"""One simulated experiment through the analysis, and each figure held against its truth."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from coverage_world import UTC, World
+
+from epi_tools.simrun.experiment import interleaved, simulate
+from epid.analysis.interval import Interval
+from epid.analysis.summary import Summary, summarise
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """One figure of one experiment. `held`: whether its interval contains the truth; `error`: relative; `width`: relative, half.
+
+    For a claim instead of a figure `held` says whether it was right, and `claim` what it was.
+    """
+
+    experiment: int
+    name: str
+    held: bool
+    error: float
+    width: float
+    claim: str = ""
+
+    def to_map(self) -> dict[str, Any]:
+        """Return it as plain values."""
+        return asdict(self)
+
+
+def score_world(world: World, seed: int, repeats: int, folder: Path, study: bool) -> list[Score]:
+    """Simulate all runs of an experiment into `folder`, work them out, and score what was found."""
+    written = [
+        simulate(order, seed + world.number, folder / f"{order.place:02d}.mcap", UTC, None, lambda _share: None)
+        for order in interleaved([world.baseline, world.pruned], repeats)
+    ]
+    summaries = [summarise(one.run) for one in written]
+    scores = [score for summary, one in zip(summaries, written, strict=True) for score in run_scores(world, summary, one.truth)]
+    return scores + (list(study_scores(world, summaries)) if study else [])
+
+
+def run_scores(world: World, summary: Summary, truth: dict[str, Any]) -> Iterator[Score]:
+    """Scores of one run."""
+    n = world.number
+    for phase in ("prefill", "decode"):
+        found = getattr(summary, phase)
+        yield figure(n, f"{phase} J/token", found.per_token, truth[phase]["j_per_token"])
+        yield figure(n, f"{phase} J/token net", found.per_token_net, truth[phase]["j_per_token_net"])
+    yield figure(n, "idle W", summary.idle.interval.scaled(1.0), truth["idle_w"] * truth["meter_gain"])
+    yield figure(n, "EPI of a run", summary.epi.epi, truth["epi"])
+    for layer, true in zip(summary.layers, truth["layers"], strict=True):
+        true_j = true["attention_j_per_token"] + true["ffn_j_per_token"]
+        if world.repeated and layer.by_regression.known:
+            yield figure(n, "layer J/token", layer.by_regression, true_j)
+        if not world.repeated:
+            yield Score(n, "layer not identifiable", not layer.by_regression.known, math.nan, math.nan)
+
+
+def study_scores(world: World, summaries: list[Summary]) -> Iterator[Score]:
+    """Scores of the comparison of both arms."""
+    from epid.analysis.study import study_of
+
+    study = study_of(summaries)
+    n = world.number
+    for arm in study.arms:
+        name = "baseline" if "baseline" in arm.label else "pruned"
+        yield figure(n, "arm J/token", arm.j_per_token, world.j_per_token[name])
+        truth = getattr(world, name)
+        yield figure(n, "arm EPI", arm.epi.epi, world.j_per_token[name] / truth.accuracy.value)
+    for comparison in study.comparisons:
+        yield figure(n, "saving", comparison.saving, world.saving)
+        for expectation in comparison.expected:
+            yield figure(n, f"κ by {expectation.basis}", expectation.kappa, 1 - world.saving / expectation.share)
+        yield from _verdicts(world, comparison)
+
+
+def _verdicts(world: World, comparison: Any) -> Iterator[Score]:
+    """Claims against the truth on the basis that was drawn; an undecided claim is never false."""
+    share = next(item.share for item in comparison.expected if item.basis == comparison.basis)
+    kappa = 1 - world.saving / share
+    margin = comparison.margins.kappa
+    right = {"A": abs(kappa) < margin, "B": margin < kappa < 1 - margin, "C": kappa > 1 - margin}
+    claim = comparison.outcome.claim
+    yield Score(world.number, f"outcome, {world.story}", right.get(claim, True), kappa, share, claim)
+    compensates = kappa > 1e-3
+    claimed = comparison.compensation.claim
+    held = not comparison.compensation.decided or (claimed in ("detected", "yes")) == compensates
+    yield Score(world.number, f"compensation, {world.story}", held, kappa, share, claimed)
+
+
+def figure(experiment: int, name: str, found: Interval, true: float) -> Score:
+    """Score of one figure; one that is missing does not hold its truth."""
+    scale = abs(true) or 1.0
+    return Score(experiment, name, found.holds(true), (found.value - true) / scale, found.half_width / scale)

@@ -1,0 +1,60 @@
+"""Which criterion loses least: perplexity after pruning, criterion by depth, with intervals over seeds.
+
+    python tests/bench/criteria.py model.gguf --text encyclopedia.txt --text novel.txt --out results
+
+Each text is split: the first half calibrates, the last 35 % is held out (what lies between is free for tuning by hand). A
+seed draws both the calibration windows and the held-out ones. Scores and measurements are kept in the folder RESULTS, so
+the bench can be stopped and resumed, and run again for more seeds, criteria or depths; `--table` only prints.
+"""
+
+import argparse
+import sys
+from collections.abc import Iterator
+from itertools import product
+from pathlib import Path
+
+from criteria_table import Setting, append, read, table
+
+CRITERIA = ("taylor", "taylor-squared", "taylor-token", "gradact", "attnlrp", "l0", "random")
+
+
+def main() -> None:
+    options = arguments()
+    options.out.mkdir(exist_ok=True)
+    results = options.out / "results.jsonl"
+    known = {one.setting for one in read(results)}
+    wanted = [setting for setting in settings(options) if setting not in known]
+    if wanted and not options.table:
+        from pruned_model import PrunedModel
+
+        model = PrunedModel(options.model, options.text, options.out)
+        for number, setting in enumerate(wanted, 1):
+            append(results, model.measure(setting, options.evaluation))
+            print(f"{number} of {len(wanted)}: {setting}", file=sys.stderr, flush=True)
+    print(table(read(results), len(options.text)))
+
+
+def settings(options: argparse.Namespace) -> Iterator[Setting]:
+    """Every combination that was asked for, one seed after the other."""
+    for seed, criterion, layout, depth in product(options.seeds, options.criteria, options.layouts, options.depths):
+        yield Setting(criterion, seed, layout, depth, tuple(options.protect), options.heal)
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model", type=Path)
+    parser.add_argument("--text", type=Path, action="append", required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--depths", type=float, nargs="+", default=[0.11, 0.22, 0.33, 0.44])
+    parser.add_argument("--criteria", nargs="+", default=CRITERIA)
+    parser.add_argument("--layouts", nargs="+", default=["ragged"])
+    parser.add_argument("--protect", type=int, nargs="*", default=[], help="layers protected in every plan of this call")
+    parser.add_argument("--heal", action="store_true", help="measure after healing in closed form")
+    parser.add_argument("--evaluation", type=int, default=2048, help="held-out tokens per text and seed")
+    parser.add_argument("--table", action="store_true", help="only print what the results hold")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,86 @@
+"""Measurements of the bench of criteria, and the table that they make: perplexity relative to the uncut model's."""
+
+import json
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from scipy import stats
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What was done to the model: the share of heads `depth` removed in this layout, nothing from protected layers."""
+
+    criterion: str
+    seed: int
+    layout: str
+    depth: float
+    protected: tuple[int, ...] = ()
+    healed: bool = False
+
+    @property
+    def row(self) -> tuple[str, str, tuple[int, ...], bool]:
+        """What the table gives a line to."""
+        return self.criterion, self.layout, self.protected, self.healed
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """Mean losses in nats per token, one per text, uncut and cut, with the seconds that the ranking took."""
+
+    setting: Setting
+    dense: tuple[float, ...]
+    losses: tuple[float, ...]
+    seconds: float
+
+
+def read(path: Path) -> list[Measurement]:
+    """What was measured so far."""
+    lines = path.read_text().splitlines() if path.exists() else []
+    return [_parsed(json.loads(line)) for line in lines]
+
+
+def append(path: Path, found: Measurement) -> None:
+    """Keep one more."""
+    with path.open("a") as file:
+        file.write(json.dumps(asdict(found)) + "\n")
+
+
+def table(found: Sequence[Measurement], n_texts: int) -> str:
+    """One line per criterion and layout; each cell the ratio of perplexities per text, with a 95 % interval over seeds."""
+    depths = sorted({one.setting.depth for one in found})
+    head = "| criterion | layout | protected | healed | s | " + " | ".join(f"{depth:.0%}" for depth in depths) + " |"
+    lines = [head, "|" + "---|" * (5 + len(depths))]
+    for row in dict.fromkeys(one.setting.row for one in found):
+        own = [one for one in found if one.setting.row == row]
+        cells = [_cell([one for one in own if one.setting.depth == depth], n_texts) for depth in depths]
+        criterion, layout, shielded, healed = row
+        words = [criterion, layout, ",".join(map(str, shielded)) or "-", "yes" if healed else "-"]
+        seconds = f"{np.median([one.seconds for one in own]):.0f}"
+        lines.append("| " + " | ".join([*words, seconds, *cells]) + " |")
+    return "\n".join(lines)
+
+
+def _cell(found: Sequence[Measurement], n_texts: int) -> str:
+    if not found:
+        return ""
+    parts = [_ratio([one.losses[text] - one.dense[text] for one in found]) for text in range(n_texts)]
+    return " / ".join(parts) + f" ({len(found)})"
+
+
+def _ratio(differences: Iterable[float]) -> str:
+    """The geometric mean of perplexity ratios; Student's t over seeds where there are two or more."""
+    values = np.asarray(list(differences))
+    mean = float(values.mean())
+    if len(values) < 2:
+        return f"{math.exp(mean):.2f}"
+    half = float(stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / math.sqrt(len(values)))
+    return f"{math.exp(mean):.2f} [{math.exp(mean - half):.2f} {math.exp(mean + half):.2f}]"
+
+
+def _parsed(body: dict) -> Measurement:
+    setting = body["setting"] | {"protected": tuple(body["setting"]["protected"])}
+    return Measurement(Setting(**setting), tuple(body["dense"]), tuple(body["losses"]), body["seconds"])
