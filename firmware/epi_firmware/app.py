@@ -17,6 +17,7 @@ from .measurement import MeasurementReader
 from .registers import const
 from .ring import FrameRing
 from .spi_port import SpiPort
+from .stillness import Stillness
 from .sweep import SampleMessage, Sweep
 
 _HELLO_EVERY_S = const(1)
@@ -117,6 +118,8 @@ def _make_channel(channel, port, block, clock, settings, log):
     sample_hz = settings["sample_hz"]
     chip = Atm90e26(port, metering_block(channel), measurement_block(channel), sag_threshold(channel))
     load_max = ticks_per_s(channel, channel["load_max_w"])
-    books = EnergyBooks(chip, block, clock, sample_hz, load_max, ticks_per_s_x256(channel))
-    measurement = MeasurementReader(port, block, settings["stale_ms"] * sample_hz // 1000 + 1)
+    per_p_x256 = ticks_per_s_x256(channel)
+    books = EnergyBooks(chip, block, clock, sample_hz, load_max, per_p_x256)
+    stillness = Stillness(port, block, settings["stale_ms"] * sample_hz // 1000 + 1, sample_hz, per_p_x256)
+    measurement = MeasurementReader(port, block, stillness)
     return Channel(channel["name"], chip, block, books, measurement, clock, settings["settle_ms"] * 1000, log)

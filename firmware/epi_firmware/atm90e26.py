@@ -45,6 +45,11 @@ class Atm90e26:
         """True when the chip runs with exactly our configuration: after a reset of the board alone, say."""
         return not self._difference()
 
+    def straps(self):
+        """Return pins MMD1:MMD0, or what they should be where two readings differ: a line that lies is no wrong strap."""
+        first, second = self.port.read(reg.EN_STATUS) & reg.STRAPS, self.port.read(reg.EN_STATUS) & reg.STRAPS
+        return first if first == second else reg.STRAPS_L_FIXED
+
     def soft_reset(self):
         """Put every register back to its reset value; the chip needs RESET_US of quiet after it."""
         self.port.write(reg.SOFT_RESET, reg.RESET_CODE)
@@ -88,6 +93,13 @@ class Atm90e26:
                 if ticks != NOT_READ:
                     return ticks
         return NOT_READ
+
+    def read_absolute(self, expected):
+        """Return the ticks in the absolute energy register and clear it, or NOT_READ. What is `expected` needs no second look."""
+        ticks = self.port.read(reg.AT_ENERGY)
+        if ticks != expected and ticks != self.port.read(reg.LAST_DATA):
+            ticks = self.port.read(reg.LAST_DATA)
+        return NOT_READ if ticks == _ALL_ONES else ticks
 
     def read_status(self):
         """Return SysStatus, which reading clears; 0 where it was not read with certainty."""

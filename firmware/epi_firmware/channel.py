@@ -77,7 +77,7 @@ class Channel:
         if energy_flags & _LATE and not self._still_there():
             return
         self._silent = 0
-        self._flags |= self._measurement.read_rest()
+        self._flags |= self._measurement.read_rest(not energy_flags & (_LATE | _UNKNOWN))
         if self._measurement.current_or_voltage_was_energy():
             self._books.doubt()
             self._flags |= _UNKNOWN
@@ -183,6 +183,16 @@ class Channel:
         self._silent = 0
         self._settling = True
         self._since = self._clock.ticks_us()
+        self._check_straps()
+
+    def _check_straps(self):
+        straps = self._chip.straps()
+        if straps != reg.STRAPS_L_FIXED:
+            self._log(
+                ERROR,
+                "%s: the chip's straps MMD1:MMD0 are %d%d (%s) and must be 01 (%s): set them and cut its supply"
+                % (self.name, straps >> 1, straps & 1, reg.STRAP_MODES[straps], reg.STRAP_MODES[reg.STRAPS_L_FIXED]),
+            )
 
     def _check_settling(self):
         if self._settling:

@@ -19,6 +19,9 @@ _MEASURABLE_S = const(400)  # 30-bit ticks tell differences up to 536 s
 class EnergyBooks:
     """Adds up the readings of both energy registers of `chip` in `block`.
 
+    Whatever is booked has a second witness: the absolute energy register counts the same ticks, and is cleared when it is
+    asked. Energy of which it knows nothing came out of another register, into which the line had turned our address.
+
     `load_max` and `per_p_x256` are ticks per second: of the largest load, and 256 times of one unit of P. A reading of more
     than both together, P counted twice, is no true one. After a silence in which the largest load makes the registers
     wrap, the sum is in doubt.
@@ -32,12 +35,14 @@ class EnergyBooks:
         self._per_p_x256 = per_p_x256
         self._measurable_sweeps = _MEASURABLE_S * sample_hz
         self._wrap_sweeps = 0x10000 // load_max * sample_hz
+        self._unwitnessed = 0  # ticks booked beyond what the absolute register has counted
         self._late_sweeps = 0
         self._read_at = clock.ticks_us()
         self._anything_goes = True  # a chip that ran on while the board was away brings what it has
 
     def restart(self):
         """The chip has just been reset: its registers count from zero."""
+        self._unwitnessed = 0
         self._late_sweeps = 0
         self._read_at = self._clock.ticks_us()
         self._anything_goes = False
@@ -55,20 +60,28 @@ class EnergyBooks:
         now = self._clock.ticks_us()
         limit = self._limit(now)
         self._chip.doubtful = False
-        forward = self._chip.read_energy(reg.AP_ENERGY, limit)
+        forward = self._take(reg.AP_ENERGY, _FORWARD, limit)
         if forward == NOT_READ:
             self.skip()
             return _LATE_FLAG
-        reverse = self._chip.read_energy(reg.AN_ENERGY, limit)
-        if forward > 0:
-            add_into(self._block, _FORWARD, 8, forward)
-        if reverse > 0:
-            add_into(self._block, _REVERSE, 8, reverse)
-        flags = self._settle(forward, reverse, now)
+        # Asked at once: should the line make its address 42H into 40H, then that has just been emptied.
+        other = self._unwitnessed > 0 and self._ask_witness()
+        reverse = self._take(reg.AN_ENERGY, _REVERSE, limit)
+        flags = self._settle(forward, reverse, limit, now, other)
         return flags | _REVERSED_FLAG if reverse > 0 else flags
 
-    def _settle(self, forward, reverse, now):
-        if forward == LOST or reverse == LOST or self._chip.doubtful or self._against_p(forward, reverse):
+    def _take(self, address, at, limit):
+        """Read one register into its sum; return what `read_energy` returned."""
+        ticks = self._chip.read_energy(address, limit)
+        if ticks > 0:
+            add_into(self._block, at, 8, ticks)
+            self._unwitnessed += ticks
+        return ticks
+
+    def _settle(self, forward, reverse, limit, now, other):
+        overbooked = (forward > 0 or reverse > 0) and self._overbooked(reverse, limit)
+        wrong = other or overbooked or self._chip.doubtful or self._against_p(forward, reverse)
+        if wrong or forward == LOST or reverse == LOST:
             self.skip()
             self.doubt()
             return _UNKNOWN_FLAG
@@ -83,6 +96,38 @@ class EnergyBooks:
             self.doubt()
             return _UNKNOWN_FLAG
         return 0
+
+    def _ask_witness(self):
+        """Take what the absolute register has counted; return True where it was another register that answered."""
+        counted = self._chip.read_absolute(self._unwitnessed)
+        if counted == NOT_READ:
+            return False
+        self._unwitnessed -= counted
+        return counted > 0 and self._unwitnessed > 0
+
+    def _overbooked(self, reverse, limit):
+        """True when more was booked than the absolute register has counted; what that has on top is no fault (datasheet 5.4).
+
+        A tick that comes between two readings puts one register ahead of the other, so both are read again, in this order:
+        a tick that comes now must not pass for one that was booked.
+        """
+        if reverse > 0 and self._unwitnessed > 0:
+            self._ask_witness()
+        if self._unwitnessed == 0:
+            return False
+        late = self._take(reg.AP_ENERGY, _FORWARD, limit)
+        if late == NOT_READ:
+            return False  # nobody there; asked again with the next sweep
+        if self._unwitnessed:
+            self._ask_witness()
+        return self._close_witness() or late == LOST
+
+    def _close_witness(self):
+        """Carry over no more than the tick by which the registers may be out of step; return whether too much was booked."""
+        overbooked = self._unwitnessed > 0
+        anew = overbooked or self._late_sweeps or self._anything_goes
+        self._unwitnessed = 0 if anew or self._unwitnessed == 0 else -1
+        return overbooked
 
     def _against_p(self, forward, reverse):
         """True when energy came from the side that P says it did not: the line made 40H of 41H, or the other way round."""

@@ -5,7 +5,7 @@ from epi_protocol.messages import CHANNEL_FIELDS, flag, offset_of
 from . import registers as reg
 from .registers import const
 
-_INVALID, _NO_LOAD, _REVERSED, _STALE = flag("MEASURE_INVALID"), flag("NO_LOAD"), flag("REVERSED"), flag("STALE")
+_INVALID, _NO_LOAD, _REVERSED = flag("MEASURE_INVALID"), flag("NO_LOAD"), flag("REVERSED")
 _P, _Q, _S = offset_of(CHANNEL_FIELDS, "p"), offset_of(CHANNEL_FIELDS, "q"), offset_of(CHANNEL_FIELDS, "s")
 _U, _I = offset_of(CHANNEL_FIELDS, "u"), offset_of(CHANNEL_FIELDS, "i")
 _PF, _FREQ = offset_of(CHANNEL_FIELDS, "pf"), offset_of(CHANNEL_FIELDS, "freq")
@@ -27,14 +27,13 @@ def put16(buf, at, value):
 class MeasurementReader:
     """Reads through `port` into `block`. A reading that cannot be true raises MEASURE_INVALID, never an exception.
 
-    `stale_sweeps`: after so many sweeps without any change of the 24-bit power and voltage the chip has stopped measuring.
+    `stillness` judges readings that do not move.
     """
 
-    def __init__(self, port, block, stale_sweeps):
+    def __init__(self, port, block, stillness):
         self._port = port
         self._block = block
-        self._stale_sweeps = stale_sweeps
-        self._same_sweeps = 0
+        self._stillness = stillness
         self._changed = False
         self._flowed = False
 
@@ -42,15 +41,15 @@ class MeasurementReader:
         """Leave no old readings behind: zeros, which the flags that go with them declare invalid."""
         for at in range(_P, _EN_STATUS + 2):
             self._block[at] = 0
-        self._same_sweeps = 0
+        self._stillness.restart()
 
     def read_power(self):
         """Read P and its low bits; return the flags earned."""
         self._changed = False
         return self._extended(reg.P_MEAN, _P)
 
-    def read_rest(self):
-        """Read everything else; return the flags earned.
+    def read_rest(self, energy_known):
+        """Read everything else; return the flags earned. `energy_known`: the energy of this sweep was read with certainty.
 
         Irms comes first, right behind the energy registers: should the line make its address 48H into 40H, then the energy
         register that is cleared for nothing has just been emptied.
@@ -62,7 +61,8 @@ class MeasurementReader:
         flags |= self._extended(reg.S_MEAN, _S)
         if self._block[_S + 1] & 0x80:
             flags |= _INVALID
-        return flags | self._ratios() | self._en_status() | self._staleness()
+        flags |= self._ratios() | self._en_status()
+        return flags | self._stillness.look(self._changed, energy_known)
 
     def current_or_voltage_was_energy(self):
         """True when U or I has fallen to next to nothing and S has not: 49H or 48H has become 41H or 40H on the line."""
@@ -113,10 +113,3 @@ class MeasurementReader:
         if status & reg.P_NO_LOAD:
             return _NO_LOAD
         return _REVERSED if status & reg.REV_P else 0
-
-    def _staleness(self):
-        if self._changed:
-            self._same_sweeps = 0
-        elif self._same_sweeps < self._stale_sweeps:
-            self._same_sweeps += 1
-        return _STALE if self._same_sweeps >= self._stale_sweeps else 0

@@ -86,6 +86,9 @@ REV_P = const(0x1000)  # EnStatus: the last active pulse was a reverse one
 STRAPS = const(0x0003)  # EnStatus: pins MMD1:MMD0
 STRAPS_L_FIXED = const(0x0001)
 
+STRAP_MODES = ("anti-tamper", "L alone", "L and N added", "L or N by register")
+"""What the pins MMD1:MMD0 have the chip meter (datasheet 3.6)."""
+
 METERING_RESET = (0x0015, 0xD174, 0, 0, 0, 0, 0x08BD, 0, 0x0AEC, 0, 0x9422)
 """Reset values of 21H-2BH; their checksum is 55CBH."""
 

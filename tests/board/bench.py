@@ -59,7 +59,7 @@ class Chip:
             words[address] = 0
         words[reg.FUNC_EN], words[reg.SAG_TH] = reg.FUNC_EN_RESET, reg.SAG_TH_RESET
         words[reg.CAL_START] = words[reg.ADJ_START] = reg.CODE_POWER_ON
-        words[reg.EN_STATUS] = reg.EN_STATUS_RESET
+        words[reg.EN_STATUS] = reg.EN_STATUS_RESET | reg.STRAPS_L_FIXED
         self._load(reg.CAL_START, reg.METERING_RESET)
         self._load(reg.ADJ_START, reg.MEASUREMENT_RESET)
         self.stored = [0, 0]
@@ -76,6 +76,12 @@ class Chip:
         ):
             words[address], low[address] = main, lsb
         words[reg.POWER_F], words[reg.FREQ], words[reg.EN_STATUS] = 600, 5000, 0x2801
+
+    def count(self, forward, reverse=0):
+        """Ticks of energy come in; the absolute register counts those of either direction."""
+        self.words[reg.AP_ENERGY] += forward
+        self.words[reg.AN_ENERGY] += reverse
+        self.words[reg.AT_ENERGY] += forward + reverse
 
     def access(self, tx, rx):
         """24 clocks: `tx` in, `rx` out."""

@@ -92,7 +92,7 @@ def test_a_chip_that_goes_away_and_comes_back_running_loses_nothing():
     assert flags_of(last(samples, 1)) >= {"ABSENT", "MEASURE_INVALID"}
     assert last(samples, 1)["p"] == last(samples, 1)["u"] == 0
     assert bench.meter.channels[1].state == ABSENT
-    bench.chips[1].words[reg.AP_ENERGY] = 12
+    bench.chips[1].count(12)
     bench.chips[1].powered = True
     samples = bench.sweeps(3)
     assert last(samples, 1)["forward"] == 12 and last(samples, 1)["unknown"] == 0
@@ -115,7 +115,7 @@ def test_a_board_that_was_reset_takes_running_chips_over():
     second = MeterBench()
     for old, new in zip(first.chips, second.chips):
         new.words, new.stored = old.words, old.stored
-        new.words[reg.AP_ENERGY] = 9
+        new.count(9)
     samples = second.sweeps(3)
     assert last(samples)["forward"] == 9 and last(samples)["unknown"] == 0
     assert "REINIT" not in flags_of(last(samples))
@@ -183,7 +183,7 @@ def test_corrupted_metering_registers_cost_a_marked_restart():
 def test_corrupted_measurement_registers_cost_no_energy():
     bench = MeterBench().settled()
     bench.chips[0].words[reg.I_GAIN_L] ^= 0x10
-    bench.chips[0].words[reg.AP_ENERGY] = 3
+    bench.chips[0].count(3)
     samples = bench.sweeps(6)
     flags = [flags_of(channels[0]) for _head, channels in samples]
     assert [("CALIBRATION_ERROR" in each) for each in flags].count(True) == 1
@@ -254,6 +254,6 @@ def test_a_reversed_ct_is_flagged():
     bench.live = False
     chip = bench.chips[0]
     chip.words[reg.P_MEAN], chip.words[reg.POWER_F], chip.words[reg.EN_STATUS] = 0xFFB8, 0x8258, 0x3801
-    chip.words[reg.AN_ENERGY] = 2
+    chip.count(0, 2)
     channel = last(bench.sweeps(1))
     assert flags_of(channel) == {"REVERSED"} and channel["reverse"] == 2 and channel["unknown"] == 0

@@ -32,8 +32,7 @@ class Books:
 
     def sweep(self, forward=0, reverse=0, wait_us=SWEEP_US):
         """Let energy come in and read it; return the flags."""
-        self.chip.words[reg.AP_ENERGY] += forward
-        self.chip.words[reg.AN_ENERGY] += reverse
+        self.chip.count(forward, reverse)
         self.clock.sleep_us(wait_us)
         return self.books.read()
 
@@ -82,6 +81,33 @@ def test_a_large_power_allows_for_large_energy():
     books.set_p(16 * 1000)  # 1 kW: 139 ticks in 50 ms
     assert books.sweep(139) == 0
     assert books.totals() == (139, 0, 0)
+
+
+def test_energy_of_which_the_absolute_register_knows_nothing_is_marked():
+    books = Books()
+    books.chip.words[reg.AP_ENERGY] += 2
+    assert books.sweep() == UNKNOWN
+    assert books.totals() == (2, 0, 1)
+    assert books.sweep(3) == 0
+    assert books.totals() == (5, 0, 1)
+
+
+def test_a_tick_between_the_register_and_its_witness_is_no_doubt():
+    books = Books()
+    for ticks in (1, 2, 5):
+        books.chip.words[reg.AT_ENERGY] += 1
+        assert books.sweep(ticks) == 0
+        books.chip.words[reg.AP_ENERGY] += 1
+        assert books.sweep(0) == 0
+    assert books.totals() == (11, 0, 0)
+
+
+def test_a_witness_that_counts_more_raises_no_alarm():
+    books = Books()
+    for ticks in (1, 0, 3, 0, 0, 2):
+        books.chip.words[reg.AT_ENERGY] += 2
+        assert books.sweep(ticks) == 0
+    assert books.totals() == (6, 0, 0)
 
 
 def test_what_was_not_read_comes_later_and_nothing_is_lost():

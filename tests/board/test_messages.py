@@ -6,7 +6,7 @@ from epi_protocol import PROTOCOL_VERSION
 from epi_protocol import messages as m
 from epi_protocol.errors import ProtocolError, VersionError
 
-HELLO = "01" + "01" + "424f4f54" + "7b226e223a2022cebc227d"
+HELLO = "01" + "02" + "424f4f54" + "7b226e223a2022cebc227d"
 SAMPLE_HEAD = "02" + "424f4f54" + "04030201" + "0807060504030201" + "05000000" + "01"
 CHANNEL = (
     "9001" + "1001"  # dt_us 400, flags NO_LOAD and SETTLING
@@ -30,7 +30,7 @@ def test_hello():
     boot_id, description = m.parse_hello(bytes.fromhex(HELLO))
     assert boot_id == b"BOOT" and description == {"n": "\u03bc"}
     plain = m.pack_hello(b"BOOT", {"n": 1})
-    assert plain == bytes.fromhex("0101424f4f54") + b'{"n": 1}'
+    assert plain == bytes.fromhex("0102424f4f54") + b'{"n": 1}'
     assert m.parse_hello(plain) == (b"BOOT", {"n": 1})
 
 

@@ -44,9 +44,11 @@ class Line:
 class Model:
     """Four chips on the firmware. `cleared[channel][address]` is what reading has taken out of each energy register."""
 
-    def __init__(self, sources: Sequence[object] | None = None, circuit=LIVING, start_ns=0, boot_id=b"BOOT", **settings):
+    def __init__(
+        self, sources: Sequence[object] | None = None, circuit=LIVING, start_ns=0, boot_id=b"BOOT", straps=None, **settings
+    ):
         sources = sources or [Constant(3.5), Constant(5.0), Constant(11.0), Constant(8.0)]
-        self.board = VirtualBoard(sources, circuit, start_ns=start_ns)
+        self.board = VirtualBoard(sources, circuit, start_ns=start_ns, straps=straps)
         self.cleared = [dict.fromkeys(reg.ENERGY, 0) for _ in self.board.chips]
         for chip, cleared in zip(self.board.chips, self.cleared, strict=True):
             _note_clearing(chip, cleared)

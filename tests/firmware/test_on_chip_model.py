@@ -7,7 +7,10 @@ from model import IDEAL, J_PER_TICK, LIVING, Model, flags_of, logs_of, samples_o
 
 from epi_protocol import messages as m
 from epi_tools.chip import PI_SENSORS, Load, Mains
+from epi_tools.chip import registers as reg
 from epi_tools.plant import Constant, Sine, Steps
+
+FAST = {"mc_imp_per_kwh": 10_000_000}
 
 
 def energy_j(samples, channel, since=0):
@@ -118,3 +121,48 @@ def test_set_up_is_logged_once_per_chip():
     model = Model()
     texts = logs_of(model.run(3))
     assert len(texts) == 4 and all("as computed" in text for text in texts)
+
+
+def test_a_wrong_strap_is_named_in_one_sentence():
+    model = Model(straps=[0b01, 0b10, 0b00, 0b11])
+    texts = [text for text in logs_of(model.run(3)) if "straps" in text]
+    assert len(texts) == 3 and texts[0] == (
+        "pi2: the chip's straps MMD1:MMD0 are 10 (L and N added) and must be 01 (L alone): set them and cut its supply"
+    )
+    assert texts[1].startswith("pi3: ") and "are 00 (anti-tamper)" in texts[1]
+    assert texts[2].startswith("pi4: ") and "are 11 (L or N by register)" in texts[2]
+    assert not any("straps" in text for text in logs_of(model.run(3)))
+
+
+def test_a_wrong_strap_is_named_again_to_a_board_that_takes_the_chip_over():
+    model = Model(straps=[0b01, 0b10, 0b01, 0b01])
+    model.run(2)
+    model.boot(b"NEXT")
+    assert any("pi2: the chip's straps" in text for text in logs_of(model.run(2)))
+
+
+def test_a_steady_load_on_an_ideal_chip_is_not_called_stale():
+    model = Model([Constant(5.0), Constant(0.0), Constant(0.1), Constant(25.0)], IDEAL, channels=[{}] * 3 + [FAST])
+    samples = model.samples(15)
+    assert all("STALE" not in flags_of(channel) for _head, channels in samples for channel in channels)
+
+
+@pytest.mark.parametrize("code", [0x6886, 0x5678, 0x1234])
+def test_a_measurement_chain_that_was_stopped_is_called_stale(code):
+    model = Model(circuit=IDEAL, stale_ms=500)
+    model.run(3)
+    chip = model.chips[0]
+    chip._measuring.due_ns = 1 << 62  # nothing new from now on
+    chip.corrupt(reg.ADJ_START, code)
+    channels = model.samples(1.2)[-1][1]
+    assert "STALE" in flags_of(channels[0]) and not flags_of(channels[1])
+
+
+def test_frozen_readings_are_called_stale_when_energy_denies_them():
+    model = Model([Steps([(11.0, 6.0), (4.0, 60.0)], 0)] * 4, IDEAL)
+    model.run(5)
+    model.chips[0]._measuring.due_ns = 1 << 62
+    assert not any("STALE" in flags_of(channels[0]) for _head, channels in model.samples(1))
+    channels = model.samples(5)[-1][1]
+    assert "STALE" in flags_of(channels[0]) and channels[0]["p"] == 176
+    assert not flags_of(channels[1]) and channels[1]["p"] == 64

@@ -205,7 +205,7 @@ def test_the_daemons_own_link_measures_the_clock_of_the_board(meter):
     async def follow():
         link, session = ZmqLink(parse_tcp(f"tcp://127.0.0.1:{meter.port}", zmq=True)), BoardSession()
         until = time.monotonic() + 20
-        while len(session.clock.exchanges) < 8 or session.samples < 50:
+        while len(session.pinger.clock.exchanges) < 8 or session.samples < 50:
             assert time.monotonic() < until
             if await link.readable(0.02):
                 session.receive(link.read(), time.monotonic_ns())
@@ -217,4 +217,4 @@ def test_the_daemons_own_link_measures_the_clock_of_the_board(meter):
 
     session = asyncio.run(follow())
     assert (session.lost, session.refused, session.decoder.damaged) == (0, 0, 0)
-    assert session.board_id == "e6610003" and session.clock_bound_ns() < 20e6
+    assert session.board_id == "e6610003" and session.pinger.bound_ns() < 20e6

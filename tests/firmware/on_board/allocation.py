@@ -34,7 +34,7 @@ class Registers:
 
     def __init__(self, clock):
         self.words = array("H", [0] * 128)
-        self.words[reg.CAL_START] = reg.CODE_POWER_ON
+        self.words[reg.CAL_START], self.words[reg.EN_STATUS] = reg.CODE_POWER_ON, reg.STRAPS_L_FIXED
         self.accesses = 0
         self._clock = clock
 
@@ -74,8 +74,9 @@ def make():
 def a_sweep(meter, registers, port, number):
     """One sweep of the loop with all that comes with it."""
     words = registers.words
-    words[reg.Q_MEAN] = number & 0xFF
+    words[reg.Q_MEAN] = number & 0xFF if number % 400 < 200 else 0  # and a steady load in between
     words[reg.AP_ENERGY] = number % 3
+    words[reg.AT_ENERGY] = number % 3 + (number % 50 == 0)  # now and then a tick falls between the two readings
     if number % 10 == 0:
         port._read = 0  # the same ping once more
     port.room = 0 if 3000 < number < 3300 else -1
@@ -91,6 +92,7 @@ def run(meter, registers, port, first, count):
 
 
 def main():
+    gc.collect()  # what compiling has left behind lies in the way, as main.py knows too
     meter, registers, port, clock = make()
     run(meter, registers, port, 0, WARM_UP)
     taken, accesses, ticks = port.taken, registers.accesses, clock.now

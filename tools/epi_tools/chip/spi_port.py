@@ -35,22 +35,23 @@ class SpiPort:
 
     def deselect(self) -> None:
         """CS rises: this is when a complete access takes effect."""
-        complete = self._selected and not self._aborted and self._clocks >= ACCESS_CLOCKS and self.chip.powered
+        chip, clocks = self.chip, self._clocks
+        complete = self._selected and not self._aborted and clocks >= ACCESS_CLOCKS and chip.powered
         self._selected = False
         if not complete:
             return
         self.accesses += 1
         head = self._word >> 16
         if head & 0x80:
-            self.chip.complete_read(head & 0x7F, self._data)
-        elif self._clocks == ACCESS_CLOCKS:
-            self.chip.write(head, self._word & 0xFFFF)
+            chip.complete_read(head & 0x7F, self._data)
+        elif clocks == ACCESS_CLOCKS:
+            chip.write(head, self._word & 0xFFFF)
 
     def exchange(self, sent: bytes | bytearray | memoryview) -> bytes:
         """Clock whole bytes; returns what MISO showed meanwhile."""
         if not self._listening():
-            return bytes([_RELEASED]) * len(sent)
-        if self._clocks or len(sent) != 3 or self.faults is not None:
+            return b"\xff" * len(sent)
+        if self._clocks or self.faults is not None or len(sent) != 3:
             return bytes([self.clock_bits(byte, 8) for byte in sent])
         # The access that everyone makes, at once; the same as 24 times `_clock_bit`.
         self._clocks = ACCESS_CLOCKS

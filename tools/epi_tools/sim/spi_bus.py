@@ -43,24 +43,26 @@ class SpiBus:
 
     def set_pin(self, pin: int, level: int) -> None:
         """A pin changed; pins other than chip selects go nowhere."""
-        port = self._ports.get(pin)
-        selected = self._selected
+        if pin not in self._ports:
+            return
+        port, selected = self._ports[pin], self._selected
         if level:
             if port in selected:
                 selected.remove(port)
                 port.deselect()
-        elif port is not None and port not in selected:
+        elif port not in selected:
             selected.append(port)
             port.select()
 
     def transfer(self, sent: bytes | bytearray | memoryview) -> bytes:
         """Clock bytes on the bus; returns MISO."""
         self.transfers += 1
-        if self._reachable and len(self._selected) == 1:
-            return self._selected[0].exchange(sent)
-        if not self._reachable or not self._selected:
+        selected = self._selected
+        if not self._reachable or not selected:
             return b"\xff" * len(sent)
-        answers = [port.exchange(sent) for port in self._selected]
+        if len(selected) == 1:
+            return selected[0].exchange(sent)
+        answers = [port.exchange(sent) for port in selected]
         return bytes(_all_of(column) for column in zip(*answers, strict=True))
 
     def release(self) -> None:

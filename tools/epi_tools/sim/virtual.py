@@ -55,22 +55,22 @@ class VirtualPin:
     IN, OUT = 0, 1
 
     def __init__(self, bus: SpiBus, number: int) -> None:
-        self._bus, self._number, self._level = bus, number, 1
+        self._set_pin, self._number, self._level = bus.set_pin, number, 1
 
     def value(self, level: int | None = None) -> int | None:
         if level is None:
             return self._level
         self._level = 1 if level else 0
-        self._bus.set_pin(self._number, self._level)
+        self._set_pin(self._number, self._level)
         return None
 
     def on(self) -> None:
         self._level = 1
-        self._bus.set_pin(self._number, 1)
+        self._set_pin(self._number, 1)
 
     def off(self) -> None:
         self._level = 0
-        self._bus.set_pin(self._number, 0)
+        self._set_pin(self._number, 0)
 
 
 class VirtualSpi:
@@ -81,10 +81,11 @@ class VirtualSpi:
         self._byte_ns = 8_000_000_000 // baudrate
 
     def write_readinto(self, sent: bytes | bytearray | memoryview, received: bytearray | memoryview) -> None:
-        if len(sent) != len(received):
+        length = len(sent)
+        if length != len(received):
             raise ValueError("buffers must be the same length")
         received[:] = self._bus.transfer(sent)
-        self._clock.now_ns += self._byte_ns * len(sent)
+        self._clock.now_ns += self._byte_ns * length
 
     def readinto(self, received: bytearray | memoryview, write: int = 0) -> None:
         received[:] = self._clocked(bytes([write]) * len(received))
@@ -104,7 +105,8 @@ class VirtualSpi:
 class VirtualBoard:
     """Chips, bus and clock of a meter board in virtual time.
 
-    sources: watts of each channel. circuits: one for all, or one each. `chips` and `ports` are open for faults.
+    sources: watts of each channel. circuits: one for all, or one each. straps: pins MMD1:MMD0 of each chip, 01 where not
+    given. `chips` and `ports` are open for faults.
     """
 
     def __init__(
@@ -114,11 +116,13 @@ class VirtualBoard:
         timing: ChipTiming = ASSUMED_TIMING,
         start_ns: int = 0,
         seed: int = 0,
+        straps: Sequence[int] | None = None,
     ) -> None:
         self.clock = VirtualClock(start_ns)
+        pins = straps or [0b01] * len(sources)
         each = [circuits] * len(sources) if isinstance(circuits, Circuit) else list(circuits)
         self.chips = [
-            Atm90e26(source, self.clock.read_ns, circuit, timing, seed=seed + channel)
+            Atm90e26(source, self.clock.read_ns, circuit, timing, pins[channel], seed + channel)
             for channel, (source, circuit) in enumerate(zip(sources, each, strict=True))
         ]
         self.ports = [SpiPort(chip, self.clock.read_ns) for chip in self.chips]
