@@ -6,6 +6,7 @@ from epi_surgery import __version__
 from epi_surgery.commands.cut import cut
 from epi_surgery.commands.eval import evaluate
 from epi_surgery.commands.export import export
+from epi_surgery.commands.heal import heal
 from epi_surgery.commands.matrix import matrix
 from epi_surgery.commands.plan import plan
 from epi_surgery.commands.probe import probe
@@ -39,5 +40,5 @@ def main() -> None:
     """
 
 
-for command in (show, rank, scores, plan, cut, matrix, probe, export, evaluate):
+for command in (show, rank, scores, plan, cut, matrix, probe, export, evaluate, heal):
     main.add_command(command)

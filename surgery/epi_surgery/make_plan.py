@@ -5,20 +5,22 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from epi_surgery.aim import Aim
-from epi_surgery.architecture import Architecture, architecture_of
+from epi_surgery.architecture import Architecture
 from epi_surgery.choose import choose
 from epi_surgery.cost import PerToken, per_token
 from epi_surgery.cut import cut_recipes, stored_layers
-from epi_surgery.gguf_file import GgufFile
+from epi_surgery.errors import BadPlan
 from epi_surgery.gqa import LayerHeads
 from epi_surgery.norms import Scores
-from epi_surgery.plan import ModelId, Plan, model_id
+from epi_surgery.open_model import Model, identify_model, numbers_of
+from epi_surgery.plan import ModelId, Plan
 from epi_surgery.progress import Bar
 from epi_surgery.rules import K_QUANT_BLOCK, Rules
 from epi_surgery.score_file import check_scores_fit, read_scores
 from epi_surgery.scores import score_heads
 from epi_surgery.shares import Shares, shares_of
 from epi_surgery.tensor import block_size
+from epi_surgery.weight_folder import WeightFolder
 
 _LLAMA = Rules()
 
@@ -36,25 +38,25 @@ class Ranking:
 class Ranked:
     """A model with its identity and scores: all that any number of plans for it need."""
 
-    model: GgufFile
+    model: Model
     identity: ModelId
     arch: Architecture
     criterion: str
     scores: Scores
 
 
-def rank(model: GgufFile, ranking: Ranking, cache: Path | None, bar: Bar) -> Ranked:
+def rank(model: Model, ranking: Ranking, cache: Path | None, bar: Bar) -> Ranked:
     """Score the heads and hash the model."""
-    arch = architecture_of(model)
+    arch = numbers_of(model)
     with bar("scoring heads", arch.n_layer) as advance:
         name, scores = score_heads(model, arch, ranking.criterion, ranking.per_layer, ranking.seed, advance)
-    return Ranked(model, _identity(model, cache, bar), arch, name, scores)
+    return Ranked(model, identify_model(model, cache, bar), arch, name, scores)
 
 
-def ranked_by(model: GgufFile, path: Path, cache: Path | None, bar: Bar) -> Ranked:
+def ranked_by(model: Model, path: Path, cache: Path | None, bar: Bar) -> Ranked:
     """Take the scores from a file that `epi-surgery rank` wrote; raises SurgeryError where it is of another model."""
-    arch, found = architecture_of(model), read_scores(path)
-    identity = _identity(model, cache, bar)
+    arch, found = numbers_of(model), read_scores(path)
+    identity = identify_model(model, cache, bar)
     check_scores_fit(found, identity, arch.n_head)
     return Ranked(model, identity, arch, found.criterion, found.scores)
 
@@ -65,6 +67,8 @@ def make_plan(ranked: Ranked, aim: Aim, context: int, deployment: Rules = _LLAMA
     K-quants stay legal where `deployment` asks for it and where the model is stored in them already.
     """
     model, arch = ranked.model, ranked.arch
+    if isinstance(model, WeightFolder) and deployment.pads:
+        raise BadPlan(f"{model.path}: a folder is cut for PyTorch: add --engine torch; for {deployment.engine} give a GGUF")
     rules = replace(deployment, head_dim=arch.head_dim_k, k_quants=deployment.k_quants or stored_as_k_quants(model))
     layers = choose(ranked.scores, arch.n_head, arch.n_kv, aim, rules)
     shares, costs = counts_of(model, arch, layers, rules, context)
@@ -72,7 +76,7 @@ def make_plan(ranked: Ranked, aim: Aim, context: int, deployment: Rules = _LLAMA
 
 
 def counts_of(
-    model: GgufFile, arch: Architecture, layers: Sequence[LayerHeads], rules: Rules, context: int
+    model: Model, arch: Architecture, layers: Sequence[LayerHeads], rules: Rules, context: int
 ) -> tuple[Shares, PerToken]:
     """What the cut removes on that engine, from the tensors it leaves."""
     before, after = list(model.tensors.values()), cut_recipes(model, arch, layers, rules.pads)
@@ -80,12 +84,7 @@ def counts_of(
     return shares_of(arch, layers, before, after), per_token(arch, stored, before, after, context, rules.cache_bytes)
 
 
-def stored_as_k_quants(model: GgufFile) -> bool:
+def stored_as_k_quants(model: Model) -> bool:
     """Whether some output projection is stored in super-blocks, which ask for row lengths they divide."""
     outputs = [tensor for tensor in model.tensors.values() if tensor.name.endswith("attn_output.weight")]
     return any(block_size(tensor.type) == K_QUANT_BLOCK for tensor in outputs)
-
-
-def _identity(model: GgufFile, cache: Path | None, bar: Bar) -> ModelId:
-    with bar("hashing the model", model.n_bytes) as advance:
-        return model_id(model, cache, advance)

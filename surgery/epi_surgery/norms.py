@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from epi_surgery.architecture import Architecture
-from epi_surgery.gguf_file import GgufFile
 from epi_surgery.gqa import group_size
+from epi_surgery.recipe import Bytes
 from epi_surgery.slices import Floats, decoded_rows
 from epi_surgery.tensor import Tensor
 
@@ -22,7 +22,7 @@ Scores = tuple[tuple[float, ...], ...]
 _Norms = npt.NDArray[np.float64]
 
 
-def norm_scores(model: GgufFile, arch: Architecture, order: int, per_layer: bool, advance: Callable[[int], None]) -> Scores:
+def norm_scores(model: Bytes, arch: Architecture, order: int, per_layer: bool, advance: Callable[[int], None]) -> Scores:
     """One score per layer and query head, low = little weight; `order` 1 or 2; `advance` is called once per layer."""
     scores = []
     for layer in range(arch.n_layer):
@@ -34,7 +34,7 @@ def norm_scores(model: GgufFile, arch: Architecture, order: int, per_layer: bool
     return tuple(scores)
 
 
-def slice_norms(model: GgufFile, arch: Architecture, layer: int, order: int) -> _Norms:
+def slice_norms(model: Bytes, arch: Architecture, layer: int, order: int) -> _Norms:
     """Norms of shape (4, n_head): the q, k, v and o slices of each query head of a layer, k and v being the group's."""
     group = group_size(arch.n_head[layer], arch.n_kv[layer])
     tensors = model.tensors
@@ -45,12 +45,12 @@ def slice_norms(model: GgufFile, arch: Architecture, layer: int, order: int) -> 
     return np.stack([query, np.repeat(key, group), np.repeat(value, group), output])
 
 
-def _row_norms(model: GgufFile, tensor: Tensor, width: int, order: int) -> _Norms:
+def _row_norms(model: Bytes, tensor: Tensor, width: int, order: int) -> _Norms:
     per_row = np.concatenate([_powers(rows, order).sum(axis=1) for rows in decoded_rows(model, tensor)])
     return _root(per_row.reshape(-1, width).sum(axis=1), order)
 
 
-def _column_norms(model: GgufFile, tensor: Tensor, width: int, order: int) -> _Norms:
+def _column_norms(model: Bytes, tensor: Tensor, width: int, order: int) -> _Norms:
     totals: Iterator[_Norms] = (_powers(rows, order).sum(axis=0) for rows in decoded_rows(model, tensor))
     return _root(np.sum(list(totals), axis=0).reshape(-1, width).sum(axis=1), order)
 

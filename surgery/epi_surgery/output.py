@@ -24,6 +24,16 @@ def check_target(path: Path, force: bool, source: Path | None = None) -> None:
         raise SurgeryError(f"{path.parent}: no such folder; create it first")
 
 
+def check_folder(path: Path, force: bool, source: Path) -> None:
+    """As `check_target`, for a folder of files; forced, only a folder is replaced."""
+    if path.resolve() == source.resolve():
+        raise SurgeryError(f"{path}: is the model itself; choose another name for what is made from it")
+    if path.exists() and not (force and path.is_dir()):
+        raise SurgeryError(f"{path}: already exists; choose another name or add --force to replace the folder")
+    if not path.parent.is_dir():
+        raise SurgeryError(f"{path.parent}: no such folder; create it first")
+
+
 def check_space(folder: Path, n_bytes: int) -> None:
     """Refuse before the first byte where the file system has less than `n_bytes` free."""
     free = shutil.disk_usage(folder).free

@@ -35,7 +35,11 @@ def prove(twin: Path, cut: Path, original: Path) -> Proof:
     masked, pruned, control = run_models(
         {"the masked twin": twin, "the cut model": cut, "the original": original}, _N_PROMPT, _N_DECODE
     )
-    proof = Proof(_N_PROMPT, _N_DECODE, _distance(masked, pruned), _distance(control, pruned))
+    return checked(Proof(_N_PROMPT, _N_DECODE, _distance(masked, pruned), _distance(control, pruned)))
+
+
+def checked(proof: Proof) -> Proof:
+    """The proof itself; raises ProofFailed where it does not hold or could not have failed."""
     if not proof.max_abs_delta <= TOLERANCE:
         raise ProofFailed(
             f"the cut model does not compute what the masked original does: logits differ by up to {proof.max_abs_delta:.3g} "

@@ -5,14 +5,14 @@ from collections.abc import Callable, Sequence
 
 from epi_surgery.architecture import Architecture
 from epi_surgery.errors import SurgeryError
-from epi_surgery.gguf_file import GgufFile
 from epi_surgery.norms import Scores, norm_scores
+from epi_surgery.recipe import Bytes
 
 CRITERIA = ("l2", "l1", "random")
 
 
 def score_heads(
-    model: GgufFile, arch: Architecture, criterion: str, per_layer: bool, seed: int, advance: Callable[[int], None]
+    model: Bytes, arch: Architecture, criterion: str, per_layer: bool, seed: int, advance: Callable[[int], None]
 ) -> tuple[str, Scores]:
     """The criterion's full name, as a plan records it, and one score per layer and query head.
 

@@ -27,6 +27,7 @@ def pico(family: str, **changes: Any) -> Any:
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 
+    torch.set_num_threads(1)
     torch.manual_seed(7)
     shape: dict[str, Any] = {**SHAPE, **changes}
     if family == "gpt2":

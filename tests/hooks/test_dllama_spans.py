@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import struct
 import subprocess
+import sys
 from array import array
 from itertools import pairwise
 from pathlib import Path
@@ -138,7 +139,8 @@ def test_without_stamps_tokens_are_placed_by_their_text() -> None:
     root.finish()
     rows = [(row["kind"], row["begin_ns"] // 1_000_000, row["end_ns"] // 1_000_000, row["count"]) for row in spans(ring)]
     assert rows == [
-        ("prefill", 80, 100, 40), ("token", 110, 130, 1), ("token", 140, 160, 1), ("decode", 100, 160, 2), ("request", 80, 160, 42)
+        ("prefill", 80, 100, 40), ("token", 110, 130, 1), ("token", 140, 160, 1), ("decode", 100, 160, 2),
+        ("request", 80, 160, 42),
     ]  # fmt: skip
 
 
@@ -237,14 +239,17 @@ def test_turns_of_threads_side_by_side_are_one_exchange() -> None:
     ]  # fmt: skip
 
 
-def test_a_forward_pass_that_was_broken_off_is_counted() -> None:
+@pytest.mark.parametrize("kept", range(2, 11))
+@pytest.mark.parametrize("whole_before", [0, 1])
+def test_a_forward_pass_that_was_broken_off_is_counted(kept: int, whole_before: int) -> None:
     sockets, worker = Sockets(1), WorkerSpans(SpanRing())
     sockets.forward(0, 1)
     whole = sockets.marks
-    for mark in [*whole[:7], *whole]:
+    assert len(whole) == 12
+    for mark in [*whole * whole_before, *whole[:kept], *whole]:
         worker.mark(mark)
     worker.finish()
-    assert (worker.forwards, worker.unmapped) == (1, 1)
+    assert (worker.forwards, worker.unmapped) == (1 + whole_before, 1)
 
 
 def test_eight_bytes_that_ask_for_nothing_open_no_forward_pass() -> None:
@@ -289,8 +294,6 @@ def test_the_shim_writes_what_the_feed_reads(shim: Path) -> None:
         "library.recv(far.fileno(), buffer, 8, 0)\n"
         "print(last, near.fileno(), far.fileno())\n"
     )
-    import sys
-
     command = [sys.executable, "-S", "-c", program, str(shim)]
     done = subprocess.run(command, env=environment(shim, feed.path, {}), capture_output=True, text=True, check=True)
     last, near, far = map(int, done.stdout.split())

@@ -1,5 +1,6 @@
 """Evaluation: the tree of prefixes computes what each sentence alone would, on both engines; shares, intervals and the record."""
 
+import itertools
 import json
 from types import SimpleNamespace
 
@@ -89,7 +90,7 @@ def in_torch(pico_once):
     from epi_surgery.evaluate.torch_engine import TorchEngine
     from epi_surgery.model import load
 
-    return TorchEngine(load(pico_once).model, SimpleNamespace(bos_token_id=1))
+    return TorchEngine(load(pico_once).model, SimpleNamespace(bos_token_id=1), Limits())
 
 
 def test_a_tree_computes_what_each_sentence_alone_does(llama, in_torch):
@@ -136,7 +137,7 @@ def test_a_pair_is_judged_by_its_whole_probability(texts, bos):
 
     def whole(text):
         tokens = [0] * bos + engine.tokenize([text])[0]
-        return sum(float(engine.table[a, b]) for a, b in zip(tokens, tokens[1:], strict=False))
+        return sum(float(engine.table[a, b]) for a, b in itertools.pairwise(tokens))
 
     for (good, bad), verdict in zip(texts, judge(engine, pairs, bos, lambda _: None), strict=True):
         if abs(whole(good) - whole(bad)) > 1e-4 and (bos or good[0] == bad[0]):
@@ -213,7 +214,7 @@ def test_the_command_writes_the_record_beside_the_model(pico, blimp, tmp_path):
         (["--blimp", "nowhere"], "no such folder"),
         (["--text", "short.txt"], "too few for two windows"),
         (["--text", "latin.txt"], "not UTF-8 text"),
-        (["--baseline", "pico.gguf"], "give --text"),
+        (["--baseline", "pico.gguf", "--blimp", "."], "give --text"),
     ],
 )
 def test_refusals(pico, tmp_path, monkeypatch, words, said):

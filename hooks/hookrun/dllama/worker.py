@@ -28,6 +28,7 @@ class _Turn:
     """On one socket: what was sent without reading in between, and what was read behind it."""
 
     sent_ns: list[int] = field(default_factory=list)  # begin of the first and end of the last send
+    sent_bytes: int = 0
     read_end_ns: int = 0
 
 
@@ -40,6 +41,7 @@ class WorkerSpans:
         self._control: Mark | None = None
         self._marks: list[Mark] = []
         self._request, self._token, self._position = -1, 0, -1
+        self._layers = 0  # most seen: a pass with fewer was broken off
         self._blocks: dict[int, SpanBlock] = {}
 
     def mark(self, mark: Mark) -> None:
@@ -58,9 +60,11 @@ class WorkerSpans:
         if control is None or not marks:
             return
         boundaries_ns = _boundaries(control, marks)
-        if boundaries_ns is None:
+        layers = 0 if boundaries_ns is None else len(boundaries_ns) // 4 - 1
+        if boundaries_ns is None or layers < self._layers:
             self.unmapped += 1
             return
+        self._layers = layers
         self.forwards += 1
         self._write(control, boundaries_ns)
 
@@ -71,7 +75,7 @@ class WorkerSpans:
         self._position = position
         phase = PREFILL if tokens > 1 else DECODE
         number = -1 if tokens > 1 else self._token
-        block = self._block((len(boundaries_ns) - 4) // 4)
+        block = self._block(self._layers)
         self._ring.push_block(block, boundaries_ns, phase=phase, request=self._request, token=number, count=tokens)
         kind, begin_ns, end_ns = "prefill" if tokens > 1 else "token", boundaries_ns[0], boundaries_ns[-1]
         self._ring.push(kind, begin_ns, end_ns, phase=phase, request=self._request, token=number, count=tokens, batch=1)
@@ -108,8 +112,10 @@ def _boundaries(control: Mark, marks: Sequence[Mark]) -> list[int] | None:
     sockets = _turns(marks)
     root = sockets.pop(control.socket, [])
     exchanges = len(root) - 2  # without the reading before the first one, and the sending of the logits behind the last
-    if exchanges < 2 or exchanges % 2 or root[-1].read_end_ns or any(len(turns) != exchanges + 1 for turns in sockets.values()):
+    if exchanges < 2 or exchanges % 2 or any(len(turns) != exchanges + 1 for turns in sockets.values()):
         return None
+    if root[-1].read_end_ns or root[-1].sent_bytes == root[-2].sent_bytes:
+        return None  # what was sent last are no logits: the pass was broken off
     boundaries_ns = [control.end_ns, root[0].read_end_ns]
     for number in range(1, exchanges + 1):
         turns = [root[number], *(turns[number] for turns in sockets.values())]
@@ -127,6 +133,7 @@ def _turns(marks: Sequence[Mark]) -> dict[int, list[_Turn]]:
             turns[-1].read_end_ns = mark.end_ns
         elif turns[-1].sent_ns and not turns[-1].read_end_ns:
             turns[-1].sent_ns[1] = mark.end_ns
+            turns[-1].sent_bytes += mark.bytes
         else:
-            turns.append(_Turn([mark.begin_ns, mark.end_ns]))
+            turns.append(_Turn([mark.begin_ns, mark.end_ns], mark.bytes))
     return sockets

@@ -18,6 +18,7 @@ from .inputs import Inputs, read_inputs
 from .metadata import engine_version, model_map, model_name, torch_settings
 from .repeater import Repeater
 from .repetition import SHARE, Draw
+from .surface import Surface
 from .tracer import Look, Tracer
 
 _COMPILED = (
@@ -33,9 +34,8 @@ class TorchAdapter:
         self._torch, self._recorder, self._spec = torch, recorder, spec
         self._tracer: Tracer | None = None
         self._met: dict[int, tuple[weakref.ref[Any], Tracer | None]] = {}
-        nn = torch.nn
-        self._lists = (nn.ModuleList, nn.Sequential)
-        self._discovery = Discovery(nn.Module, torch.compiler.is_compiling, self._find, self._model_call)
+        self._surface = Surface.of(torch)
+        self._discovery = Discovery(self._surface, self._find, self._model_call)
 
     @classmethod
     def attach(cls, torch: ModuleType, recorder: Opener, spec: ProgramSpec) -> Self:
@@ -71,10 +71,10 @@ class TorchAdapter:
         return [*([self._tracer.patches] if self._tracer is not None else []), self._discovery.patches]
 
     def _find(self, module: Any) -> Decoder | None:
-        return find_decoder(module, self._lists)
+        return find_decoder(module, self._surface.lists)
 
     def _model_call(self, original: Call) -> Call:
-        return model_call(original, self._enter, self._torch.compiler.is_compiling)
+        return model_call(original, self._enter, self._surface.compiling)
 
     def _enter(self, module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tracer | None:
         """A model is called: return what follows this computation, or None."""
@@ -123,7 +123,7 @@ class TorchAdapter:
             ring,
             self._clock(inputs.device),
             Look(halves=spec.detail == "halves", overhead_check=spec.overhead_check),
-            self._torch.compiler.is_compiling,
+            self._surface,
             original=self._discovery.original,
             draw=None if repetition is None else Draw(repetition.seed, repetition.times, len(decoder)),
             on_unseen=lambda: voice.warn(_COMPILED),

@@ -1,7 +1,9 @@
 """What stands in for `__call__` of a model's classes while it is measured. The hot path: every instruction counts here.
 
-Classes are changed and not objects, so that a model can be copied, pickled and compiled as ever. `compiling` is torch's own
-question whether the call is being traced into a graph; the tracer answers it with a constant and leaves our part out.
+Classes are changed and not objects, so that a model can be copied, pickled and compiled as ever. Passing arguments on costs more
+than all the rest, so a call of ours does not stand before torch's own `Module.__call__` but in its place, and goes on where that
+one would have gone (`_call_impl`). Compiled code never sees any of it: `tracing` is a question that torch's tracer answers with
+a constant.
 """
 
 from __future__ import annotations
@@ -42,12 +44,12 @@ class Computation(Protocol):
 
 
 def model_call(
-    original: Call, enter: Callable[[Any, tuple[Any, ...], dict[str, Any]], Computation | None], compiling: Call
+    original: Call, enter: Callable[[Any, tuple[Any, ...], dict[str, Any]], Computation | None], tracing: Call
 ) -> Call:
     """Return a `__call__` for models: one computation, followed from its begin to its end."""
 
     def __call__(self: Any, *args: Any, **kwargs: Any) -> Any:
-        computation = None if compiling() else enter(self, args, kwargs)
+        computation = None if tracing() else enter(self, args, kwargs)
         if computation is None:
             return original(self, *args, **kwargs)
         try:
@@ -61,18 +63,22 @@ def model_call(
     return __call__
 
 
-def layer_call(original: Call, live: Live, compiling: Call) -> Call:
-    """Return a `__call__` for decoder layers: stamps the end, and before the first layer the end of the embedding."""
+def layer_call(original: Call, live: Live, tracing: Call, *, own: bool) -> Call:
+    """Return a `__call__` for decoder layers: stamps the end, and before the first layer the end of the embedding.
+
+    `own` says that `original` is torch's own call, whose place is taken.
+    """
 
     def __call__(self: Any, *args: Any, **kwargs: Any) -> Any:
-        layer = None if compiling() else live.layers.get(id(self))
+        layer = None if tracing() else live.layers.get(id(self))
         if layer is None:
             return original(self, *args, **kwargs)
         if not live.marks:
             live.stamp(EMBEDDING_END)
         if layer == live.chosen:
             return live.repeat(original, self, layer, args, kwargs)
-        result = original(self, *args, **kwargs)
+        direct = own and self._compiled_call_impl is None
+        result = self._call_impl(*args, **kwargs) if direct else original(self, *args, **kwargs)
         live.times.append(live.now())
         live.marks.append(2 * layer + 1)
         return result
@@ -80,14 +86,30 @@ def layer_call(original: Call, live: Live, compiling: Call) -> Call:
     return __call__
 
 
-def half_call(original: Call, live: Live, compiling: Call) -> Call:
+def half_call(original: Call, live: Live, tracing: Call, *, own: bool) -> Call:
     """Return a `__call__` for the first module of a feed-forward half: stamps the end of the attention half before it."""
 
     def __call__(self: Any, *args: Any, **kwargs: Any) -> Any:
-        layer = None if compiling() else live.halves.get(id(self))
-        if layer is not None:
-            live.times.append(live.now())
-            live.marks.append(2 * layer)
+        if not tracing():
+            layer = live.halves.get(id(self))
+            if layer is not None:
+                live.times.append(live.now())
+                live.marks.append(2 * layer)
+        if own and self._compiled_call_impl is None:
+            return self._call_impl(*args, **kwargs)
+        return original(self, *args, **kwargs)
+
+    return __call__
+
+
+def looking_call(original: Call, judged: set[type], judge: Callable[[Any], Call], tracing: Call, *, own: bool) -> Call:
+    """Return a `__call__` for all modules: the first instance of each class is handed to `judge`, which says what to call."""
+
+    def __call__(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if not tracing() and type(self) not in judged:
+            return judge(self)(self, *args, **kwargs)
+        if own and self._compiled_call_impl is None:
+            return self._call_impl(*args, **kwargs)
         return original(self, *args, **kwargs)
 
     return __call__

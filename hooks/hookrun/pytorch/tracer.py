@@ -19,6 +19,7 @@ from .clocks import Clock
 from .inputs import Inputs
 from .repetition import Draw
 from .stamps import Blocks
+from .surface import Surface
 
 CHECK_BLOCK = 8
 """Decoded tokens in a row with the same setting, where a run compares itself with and without layer spans."""
@@ -41,7 +42,7 @@ class Tracer:
         ring: SpanRing,
         clock: Clock,
         look: Look,
-        compiling: Call,
+        surface: Surface,
         *,
         original: Callable[[type], Call],
         draw: Draw | None = None,
@@ -50,7 +51,7 @@ class Tracer:
         self.requests = Requests(ring)
         self.live = Live()
         self.live.now = clock.now
-        self._ring, self._clock, self._look, self._compiling = ring, clock, look, compiling
+        self._ring, self._clock, self._look, self._surface = ring, clock, look, surface
         self._original, self._draw, self._on_unseen = original, draw, on_unseen
         self.patches = Patches()
         self._pending: deque[tuple[Place, list[int], list[Any]]] = deque()
@@ -71,10 +72,8 @@ class Tracer:
         seconds = [(second_half(layer), number) for number, layer in enumerate(layers)] if self._look.halves else []
         self._halves = {id(module): number for module, number in seconds if module is not None}
         halves = {type(module) for module, _number in seconds if module is not None}
-        self._calls = [
-            *((cls, layer_call(self._original(cls), self.live, self._compiling)) for cls in {type(layer) for layer in layers}),
-            *((cls, half_call(self._original(cls), self.live, self._compiling)) for cls in halves),
-        ]
+        self._calls = [(cls, self._made(layer_call, cls)) for cls in {type(layer) for layer in layers}]
+        self._calls += [(cls, self._made(half_call, cls)) for cls in halves]
         self._blocks = Blocks(decoder.without_attention)
 
     def knows(self, decoder: Decoder) -> bool:
@@ -169,6 +168,10 @@ class Tracer:
                 batch=place.batch,
             )
         self.requests.computed(place, times_ns[0], times_ns[-1])
+
+    def _made(self, make: Callable[..., Call], cls: type) -> Call:
+        original = self._original(cls)
+        return make(original, self.live, self._surface.tracing, own=self._surface.is_own(original))
 
     def _set_inside(self, inside: bool) -> None:
         """Replace the calls of layers, or put them back: an arm without hooks has none at all."""

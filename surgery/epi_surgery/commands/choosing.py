@@ -8,9 +8,9 @@ import click
 
 from epi_surgery.aim import LAYOUTS, SPREADS
 from epi_surgery.errors import SurgeryError
-from epi_surgery.gguf_file import GgufFile
 from epi_surgery.hashing import default_cache
 from epi_surgery.make_plan import Ranked, Ranking, rank, ranked_by
+from epi_surgery.open_model import Model
 from epi_surgery.progress import bar
 from epi_surgery.rules import ENGINES, Rules
 from epi_surgery.scores import CRITERIA
@@ -60,7 +60,7 @@ def choosing_options(layout: str, spread: str) -> Callable[[Command], Command]:
     return decorate
 
 
-def ranked_heads(model: GgufFile, choices: Mapping[str, Any]) -> Ranked:
+def ranked_heads(model: Model, choices: Mapping[str, Any]) -> Ranked:
     """The model with scores from the file that was named, or by the criterion that was."""
     if choices["scores"] is not None:
         return ranked_by(model, choices["scores"], default_cache(), bar)

@@ -9,8 +9,8 @@ import click
 from epi_surgery.aim import Aim
 from epi_surgery.commands.choosing import choosing_options, deployment, layer_list, ranked_heads
 from epi_surgery.errors import SurgeryError
-from epi_surgery.gguf_file import GgufFile
 from epi_surgery.matrix import Configuration, configurations
+from epi_surgery.open_model import open_model
 from epi_surgery.output import write_text
 from epi_surgery.plan_file import plan_json
 from epi_surgery.table import percent
@@ -35,7 +35,7 @@ def matrix(model: Path, out: Path, as_object: bool, **choices: Any) -> None:
         raise SurgeryError(f"{out.parent}: no such folder; create it first")
     # Depth and target are set for each cell.
     aim = Aim(0.5, choices["layout"], choices["spread"], "all", layer_list(choices["protected"]), choices["attention_free"])
-    with GgufFile(model) as opened:
+    with open_model(model) as opened:
         ranked = ranked_heads(opened, choices)
         cells = list(configurations(ranked, aim, choices["context"], deployment(choices)))
     index = {"format": "epi-surgery matrix", "version": 1, "model": ranked.identity.name, "sha256": ranked.identity.sha256}

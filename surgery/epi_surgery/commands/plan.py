@@ -8,8 +8,8 @@ import click
 from epi_surgery.aim import Aim
 from epi_surgery.commands.choosing import choosing_options, deployment, layer_list, ranked_heads
 from epi_surgery.cost import PerToken
-from epi_surgery.gguf_file import GgufFile
 from epi_surgery.make_plan import make_plan
+from epi_surgery.open_model import open_model
 from epi_surgery.output import check_target
 from epi_surgery.plan import Plan
 from epi_surgery.plan_file import plan_json, write_plan
@@ -41,7 +41,7 @@ def plan(model: Path, fraction: float, target: str, out: Path, force: bool, as_o
     check_target(out, force)
     protected = layer_list(choices["protected"])
     aim = Aim(fraction, choices["layout"], choices["spread"], target, protected, choices["attention_free"])
-    with GgufFile(model) as opened:
+    with open_model(model) as opened:
         made = make_plan(ranked_heads(opened, choices), aim, choices["context"], deployment(choices))
     write_plan(out, made)
     click.echo(plan_json(made) if as_object else summary(made, out))

@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-
 from epi_surgery.errors import SurgeryError
 
 # The data files selection restrictions apart; the paper's table counts them among argument structure.
 _MERGED = {"s-selection": "argument_structure"}
+_FIELDS = ("sentence_good", "sentence_bad", "linguistics_term")
 
 
 @dataclass(frozen=True)
@@ -51,11 +51,12 @@ def _pair(file: Path, number: int, line: str) -> MinimalPair:
         body = json.loads(line)
     except ValueError as error:
         raise SurgeryError(f"{file}, line {number}: no valid JSON ({error})") from error
-    names = ("sentence_good", "sentence_bad", "linguistics_term")
-    if not isinstance(body, dict) or not all(isinstance(body.get(name), str) and body[name] for name in names):
-        raise SurgeryError(f"{file}, line {number}: a BLiMP pair has the texts {', '.join(names)}")
-    category = body["linguistics_term"]
-    return MinimalPair(file.stem, _MERGED.get(category, category), body["sentence_good"], body["sentence_bad"])
+    texts = [body.get(name) for name in _FIELDS] if isinstance(body, dict) else []
+    found = [text for text in texts if isinstance(text, str) and text]
+    if len(found) != len(_FIELDS):
+        raise SurgeryError(f"{file}, line {number}: a BLiMP pair has the texts {', '.join(_FIELDS)}")
+    good, bad, category = found
+    return MinimalPair(file.stem, _MERGED.get(category, category), good, bad)
 
 
 @dataclass(frozen=True)

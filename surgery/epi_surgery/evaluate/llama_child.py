@@ -51,7 +51,8 @@ class Session:
     def tokenize(self, text: str) -> list[int]:
         """Token ids without special ones."""
         data = text.encode()
-        buffer = (ctypes.c_int32 * (len(data) + 8))()
+        # Some tokenizers write one space as three tokens of a byte each.
+        buffer = (ctypes.c_int32 * (4 * len(data) + 8))()
         count = self._lib.llama_tokenize(self._vocab, data, len(data), buffer, len(buffer), False, False)
         if count < 0:
             raise EngineError(f"llama.cpp cannot tokenise a text of {len(data)} bytes")

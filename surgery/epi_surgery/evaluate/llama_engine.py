@@ -22,11 +22,11 @@ from epi_surgery.evaluate.prefix_tree import PrefixTree
 class LlamaEngine:
     """A GGUF in llama.cpp, as deployed: its own kernels, quantisation and F16 cache."""
 
-    def __init__(self, path: Path, limits: Limits = Limits()) -> None:
+    def __init__(self, path: Path, limits: Limits) -> None:
         check_engine()
         self.name = f"llama.cpp (llama-cpp-python {importlib.metadata.version('llama-cpp-python')})"
         self.limits, self._path = limits, path
-        self._log = tempfile.TemporaryFile()
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115 -- closed with the child
         self._child = subprocess.Popen(
             [sys.executable, "-m", "epi_surgery.evaluate.llama_child"],
             stdin=subprocess.PIPE,

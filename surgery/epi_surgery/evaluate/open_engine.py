@@ -52,7 +52,12 @@ def _llama(model: Path, limits: Limits) -> Engine:
 def _torch(model: Path, dtype: str, limits: Limits) -> Engine:
     from epi_surgery.evaluate.torch_engine import TorchEngine
     from epi_surgery.model.load import DTYPES, load
+    from epi_surgery.model.source import Source
     from epi_surgery.model.tokens import tokenizer_of
+    from epi_surgery.torch_cut.checkpoint import is_checkpoint
+    from epi_surgery.torch_cut.checkpoint import load as load_checkpoint
 
+    if is_checkpoint(model):
+        return TorchEngine(load_checkpoint(model, DTYPES[dtype]), tokenizer_of(Source(model, {})), limits)
     loaded = load(model, DTYPES[dtype])
     return TorchEngine(loaded.model, tokenizer_of(loaded.source), limits)

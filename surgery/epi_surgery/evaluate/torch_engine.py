@@ -14,7 +14,7 @@ from epi_surgery.evaluate.prefix_tree import ROOT, PrefixTree
 class TorchEngine:
     """A causal language model of transformers, or one cut in PyTorch, with its tokenizer."""
 
-    def __init__(self, model: Any, tokenizer: Any, limits: Limits = Limits()) -> None:
+    def __init__(self, model: Any, tokenizer: Any, limits: Limits) -> None:
         self.name = f"transformers {transformers.__version__}, {str(next(model.parameters()).dtype).removeprefix('torch.')}"
         self.limits, self._model, self._tokenizer = limits, model, tokenizer
         self.bos: int | None = tokenizer.bos_token_id

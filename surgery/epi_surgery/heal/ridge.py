@@ -14,12 +14,14 @@ class Normal:
 
     def __init__(self, linear: nn.Linear) -> None:
         self._linear = linear
+        # A head that only fills up its group has zero columns, and is to stay that way.
+        self._live = linear.weight.detach().abs().sum(dim=0) > 0
         self._gram = torch.zeros(linear.in_features, linear.in_features, dtype=torch.float64)
         self._cross = torch.zeros(linear.in_features, linear.out_features, dtype=torch.float64)
 
     def add(self, inputs: Tensor, missing: Tensor) -> None:
         """Some tokens: the layer's inputs (…, in), and what its outputs lack (…, out)."""
-        rows = inputs.flatten(0, -2).double()
+        rows = (inputs * self._live).flatten(0, -2).double()
         self._gram += (rows.T @ rows).cpu()
         self._cross += (rows.T @ missing.flatten(0, -2).double()).cpu()
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 
 from epi_surgery.errors import UnsupportedModel
@@ -53,9 +54,17 @@ class AttentionLayer:
         return found
 
 
+class NoAttention(nn.Module):
+    """Stands where a layer's attention was removed whole: adds nothing to the residual stream."""
+
+    def forward(self, hidden_states: Tensor, **_: object) -> tuple[Tensor, None]:
+        return torch.zeros_like(hidden_states), None
+
+
 def attention_layers(model: nn.Module) -> tuple[AttentionLayer, ...]:
-    """The attention of each layer in order, cut or not; raises UnsupportedModel where a projection is missing."""
-    return tuple(_layer(index, block.self_attn) for index, block in enumerate(decoder_layers(model)))
+    """The attention of each layer that has any, in order; raises UnsupportedModel where a projection is missing."""
+    blocks = enumerate(decoder_layers(model))
+    return tuple(_layer(index, block.self_attn) for index, block in blocks if not isinstance(block.self_attn, NoAttention))
 
 
 def decoder_layers(model: nn.Module) -> Iterator[nn.Module]:

@@ -4,9 +4,11 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
+from transformers import PreTrainedModel
 
 from epi_surgery.errors import UnsupportedModel
 from epi_surgery.gguf_file import GgufFile
+from epi_surgery.model.offload import Store
 from epi_surgery.slices import decoded_rows
 from epi_surgery.tensor import Tensor as Stored
 
@@ -30,8 +32,12 @@ _REORDERED = ("llama", "deci")
 Place = Callable[[str, Tensor], None]
 
 
-def fill(model: GgufFile, module: nn.Module, head_dim: int, dtype: torch.dtype, advance: Callable[[int], None]) -> None:
-    """Give every parameter of `module` (built on the meta device) its tensor; raises UnsupportedModel by a tensor's name."""
+def fill(model: GgufFile, module: PreTrainedModel, dtype: torch.dtype, store: Store, advance: Callable[[int], None]) -> None:
+    """Give every parameter of `module` (built on the meta device) its tensor; raises UnsupportedModel by a tensor's name.
+
+    `store` says what the module holds for each: the values themselves, or only their shape where they went to disk.
+    """
+    head_dim = module.config.head_dim
     arch = model.text("general.architecture")
     for stored in model.tensors.values():
         advance(stored.n_bytes)
@@ -41,7 +47,7 @@ def fill(model: GgufFile, module: nn.Module, head_dim: int, dtype: torch.dtype, 
         values = read_tensor(model, stored, dtype)
         if arch in _REORDERED and name.rpartition(".")[0].endswith(("q_proj", "k_proj")):
             values = halves(values, head_dim)
-        place(module, name, values, f"{model.path}: tensor {stored.name}")
+        place(module, name, store(name, values), f"{model.path}: tensor {stored.name}")
 
 
 def torch_name(name: str, where: str) -> str:

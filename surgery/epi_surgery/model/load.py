@@ -10,7 +10,7 @@ from transformers.utils import logging as transformers_logging
 
 from epi_surgery.errors import SurgeryError, UnsupportedModel
 from epi_surgery.gguf_file import GgufFile
-from epi_surgery.model.attention import AttentionLayer, attention_layers
+from epi_surgery.model.attention import AttentionLayer, NoAttention, attention_layers, decoder_layers
 from epi_surgery.model.gguf_config import config_of
 from epi_surgery.model.gguf_weights import ROPE_FACTORS, fill, read_tensor
 from epi_surgery.model.offload import Offload, offload_gguf
@@ -36,13 +36,16 @@ class Loaded:
 
     @property
     def n_head(self) -> tuple[int, ...]:
-        """Query heads per layer."""
-        return tuple(layer.n_head for layer in self.layers)
+        """Query heads per layer; 0 in one without attention."""
+        return self._per_layer({layer.index: layer.n_head for layer in self.layers})
 
     @property
     def n_kv(self) -> tuple[int, ...]:
-        """KV heads per layer."""
-        return tuple(layer.n_kv for layer in self.layers)
+        """KV heads per layer; 0 in one without attention."""
+        return self._per_layer({layer.index: layer.n_kv for layer in self.layers})
+
+    def _per_layer(self, counts: dict[int, int]) -> tuple[int, ...]:
+        return tuple(counts.get(index, 0) for index in range(self.model.config.num_hidden_layers))
 
 
 def load(path: Path, dtype: torch.dtype = torch.float32, offload: Offload | None = None, progress: Bar = bar) -> Loaded:
@@ -70,6 +73,7 @@ def _from_gguf(path: Path, dtype: torch.dtype, offload: Offload | None, progress
         config = config_of(opened)
         with torch.device("meta"):
             model = AutoModelForCausalLM.from_config(config, dtype=dtype)
+        _drop_attention(opened, model)
         with progress("loading the model", sum(tensor.n_bytes for tensor in opened.tensors.values())) as advance:
             fill(opened, model, config.head_dim, dtype, advance)
         model.tie_weights()
@@ -77,6 +81,12 @@ def _from_gguf(path: Path, dtype: torch.dtype, offload: Offload | None, progress
         _restore_rotation(opened, model)
         _check_filled(model, path)
     return model if offload is None else offload_gguf(model, offload)
+
+
+def _drop_attention(opened: GgufFile, model: nn.Module) -> None:
+    for index, layer in enumerate(decoder_layers(model)):
+        if not any(name.startswith(f"blk.{index}.attn_") for name in opened.tensors):
+            layer.self_attn, layer.input_layernorm = NoAttention(), nn.Identity()
 
 
 def _set_groups(model: nn.Module, head_dim: int) -> None:

@@ -1,19 +1,23 @@
 """Models larger than the device: layers wait in memory or on disk and come to the device when they are computed."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from accelerate import dispatch_model, infer_auto_device_map
-from torch import nn
+from accelerate.utils import offload_weight, save_offload_index
+from torch import Tensor, nn
 from transformers import PreTrainedModel
+
+from epi_surgery.errors import SurgeryError
 
 
 @dataclass(frozen=True)
 class Offload:
-    """How much of the model each place may hold, in bytes: `device` (computes), `memory`; the rest goes to `folder`.
+    """How much of the model each place may hold, in bytes: `device` (computes), main memory; the rest goes to `folder`.
 
-    `device` names the computing device: `cpu`, or the number of an accelerator.
+    `device` is `cpu`, then `memory_bytes` does not count, or the number of an accelerator.
     """
 
     folder: Path
@@ -32,11 +36,47 @@ class Offload:
         return {self.device: self.device_bytes, "cpu": self.memory_bytes}
 
 
-def offload_gguf(model: PreTrainedModel, offload: Offload) -> PreTrainedModel:
-    """Spread a model that stands in memory; whole decoder layers stay together."""
-    places = infer_auto_device_map(model, offload.budget(), no_split_module_classes=_layer_classes(model))
-    return dispatch_model(model, places, offload_dir=str(offload.folder), main_device=offload.device)
+class Spreading:
+    """Sends each weight to its place as it is read, so that the model never stands whole in memory."""
+
+    def __init__(self, model: PreTrainedModel, offload: Offload) -> None:
+        _check_folder(offload.folder)
+        self._model, self._offload = model, offload
+        layer = type(next(iter(model.model.layers))).__name__
+        self._places = infer_auto_device_map(model, offload.budget(), no_split_module_classes=[layer])
+        self._index: dict[str, Any] = {}
+
+    def store(self, name: str, values: Tensor) -> Tensor:
+        """What the model is to hold for this weight: the values on their device, or only their shape."""
+        place = next((self._places[part] for part in _parents(name) if part in self._places), self._offload.device)
+        if place != "disk":
+            return values.to(place)
+        self._index = offload_weight(values, name, str(self._offload.folder), self._index)
+        return values.to("meta")
+
+    def finish(self) -> PreTrainedModel:
+        """The model with hooks that bring each layer's weights to the device and let go of them again."""
+        save_offload_index(self._index, str(self._offload.folder))
+        if set(self._places.values()) == {self._offload.device}:
+            return self._model
+        return dispatch_model(
+            self._model, self._places, offload_dir=str(self._offload.folder), main_device=self._offload.device, force_hooks=True
+        )
 
 
-def _layer_classes(model: nn.Module) -> list[str]:
-    return [type(model.model.layers[0]).__name__]  # type: ignore[index,union-attr]
+def in_memory(_: str, values: Tensor) -> Tensor:
+    """Every weight stays as it was read."""
+    return values
+
+
+Store = Callable[[str, Tensor], Tensor]
+
+
+def _parents(name: str) -> list[str]:
+    parts = name.split(".")
+    return [".".join(parts[:n]) for n in range(len(parts), -1, -1)]
+
+
+def _check_folder(folder: Path) -> None:
+    if not folder.is_dir():
+        raise SurgeryError(f"{folder}: no such folder; create it first, with room for the whole model")

@@ -62,7 +62,9 @@ def rank_model(path: Path, task: Task, cache: Path | None, bar: Bar) -> HeadScor
 
 def _from_text(source: Source, identity: ModelId, task: Task, bar: Bar) -> tuple[Scores, dict[str, Any]]:
     loaded = load(source.path, DTYPES[task.dtype], task.offload, bar)
-    _check_protected(task.protected, len(loaded.layers))
+    if 0 in loaded.n_head:
+        raise SurgeryError(f"{source.path}: layer {loaded.n_head.index(0)} has no attention to rank; rank the original model")
+    _check_protected(task.protected, len(loaded.n_head))
     windows, origin = calibrate(loaded, task.calibration)
     facts: dict[str, Any] = {
         "texts": origin,
