@@ -58,7 +58,7 @@ def choose():
 
 
 def arm_deadman(machine):
-    """Start a timer that resets the board, and return what stops it. A port without timers (the simulator) has to do without."""
+    """Start a timer that resets the board, and return what stops it. A port without timers has to do without."""
     if not hasattr(machine, "Timer"):
         return lambda: None
     once = machine.Timer.ONE_SHOT

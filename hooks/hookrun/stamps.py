@@ -50,8 +50,8 @@ class Stamper(Protocol):
 class PythonStamper:
     """The same as the compiled one, at some hundred nanoseconds per call, and holding the GIL.
 
-    The callback after an operation is a chain of the interpreter's own compiled pieces and runs no line of Python: it stamps every
-    call, and the watched ones are picked out when `stored` is asked for.
+    The callback after an operation is a chain of the interpreter's own compiled pieces and runs no line of Python: it stamps
+    every call, and the watched ones are picked out when `stored` is asked for.
     """
 
     def __init__(self, times_ns: array[int]) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 def status_text(seen: dict[str, Any]) -> str:
     """Return the lines that `epid status` prints."""
     lines = [f"epid {seen['epid']} on {seen['endpoint']}, up {seen['up_s']:.0f} s, run files in {seen['folder']}"]
+    lines.append(f"disk: {seen['disk_free_bytes'] >> 20} MiB free; between runs: {seen['ambient']}")
     for board in seen["boards"]:
         lines += _board(board)
     if not seen["boards"]:
@@ -22,6 +23,10 @@ def status_text(seen: dict[str, Any]) -> str:
         )
     if not seen["runs"]:
         lines.append("no run open")
+    if seen["windows"]:
+        lines.append(f"{seen['windows']} measuring windows open")
+    if seen["refused_messages"]:
+        lines.append(f"{seen['refused_messages']} messages refused since the start")
     return "\n".join(lines)
 
 

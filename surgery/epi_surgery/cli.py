@@ -3,6 +3,7 @@
 import click
 
 from epi_surgery import __version__
+from epi_surgery.commands.bench import bench
 from epi_surgery.commands.cut import cut
 from epi_surgery.commands.eval import evaluate
 from epi_surgery.commands.export import export
@@ -40,5 +41,5 @@ def main() -> None:
     """
 
 
-for command in (show, rank, scores, plan, cut, matrix, probe, export, evaluate, heal):
+for command in (show, rank, scores, plan, cut, matrix, probe, export, evaluate, heal, bench):
     main.add_command(command)

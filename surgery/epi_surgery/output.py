@@ -57,6 +57,22 @@ def final_name(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
+def final_folder(path: Path) -> Iterator[Path]:
+    """The same for a folder: yield a new one beside `path`; rename it on success, delete it on any failure."""
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    part.mkdir()
+    try:
+        yield part
+        if path.is_dir():
+            shutil.rmtree(path)
+        part.replace(path)
+    except OSError as error:
+        raise _sentence(path, error) from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+@contextmanager
 def scratch(path: Path, tag: str) -> Iterator[Path]:
     """Yield a temporary name beside `path` that is deleted at the end whatever happens."""
     part = path.with_name(f".{path.name}.{os.getpid()}.{tag}")

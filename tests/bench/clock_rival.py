@@ -6,6 +6,7 @@ it every five seconds. pyxdf fits lines to these offsets, with resets of the clo
 
 from __future__ import annotations
 
+import logging
 import random
 
 import numpy as np
@@ -16,7 +17,7 @@ LONGEST_NS = 128_000_000
 
 
 def offsets(rng: random.Random, boot: Boot, link: Link, lost: float) -> tuple[list[float], list[float]]:
-    """Return (clock_times, clock_values) as LabRecorder writes them, seconds: when in the stream's time, and host minus stream."""
+    """Return (clock_times, clock_values) as LabRecorder writes them, in seconds: stream time, and host minus stream."""
     times, values = [], []
     for at_ns in range(boot.begin_ns, boot.end_ns - S, EVERY_NS):
         probes = [_probe(rng, boot, link, at_ns + k * PROBE_NS) for k in range(PROBES) if rng.random() >= lost]
@@ -44,5 +45,6 @@ def corrected_s(times: list[float], values: list[float], stamps_s: np.ndarray) -
     about = {"channel_count": ["1"], "nominal_srate": ["0"], "channel_format": ["double64"]}
     stream = pyxdf.StreamData({"info": about})
     stream.clock_times, stream.clock_values, stream.time_stamps = times, values, stamps_s.copy()
+    logging.getLogger("pyxdf").setLevel(logging.ERROR)
     pyxdf._clock_sync({1: stream})
     return np.asarray(stream.time_stamps)

@@ -116,9 +116,11 @@ class Boot:
         return next((end for begin, end in self.asleep if begin <= true_ns < end), true_ns)
 
 
-def draw_boot(rng: random.Random, begin_ns: int, end_ns: int) -> Boot:
-    """A boot in which the host sleeps once, the peer sleeps once, and the peer's clock jumps ahead once."""
+def draw_boot(rng: random.Random, begin_ns: int, end_ns: int, quiet: bool) -> Boot:
+    """A boot; unless it is quiet the host sleeps once in it, the peer sleeps once, and the peer's clock jumps ahead once."""
     boot = Boot(draw_crystal(rng), rng.randrange(10**15), begin_ns, end_ns)
+    if quiet:
+        return boot
     at_ns = sorted(rng.randrange(begin_ns + 600 * S, end_ns - 600 * S) for _ in range(3))
     for what, start_ns in zip(rng.sample(["host", "peer", "jump"], 3), at_ns, strict=True):
         sleep_ns = round(math.exp(rng.uniform(math.log(0.3), math.log(600))) * S)

@@ -9,14 +9,16 @@ find out. Run from the repository:
 
 from __future__ import annotations
 
+import gc
 import json
+import math
 import os
 import sys
 import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,7 +28,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from coverage_score import score_world
+from coverage_score import Score, score_world
 from coverage_world import draw_world
 
 
@@ -65,20 +67,36 @@ def coverage(
 
 
 def run_all(numbers: range, processes: int, work: Callable[[int], list[dict[str, Any]]]) -> Iterator[list[dict[str, Any]]]:
-    """Yield the scores of each experiment as it is done, with a bar on a terminal."""
+    """Yield the scores of each experiment as it is done, with a bar on a terminal; one that fails is a score too."""
     with (
-        ProcessPoolExecutor(processes, initializer=os.nice, initargs=(15,)) as pool,
+        ProcessPoolExecutor(processes, initializer=_settle) as pool,
         click.progressbar(length=len(numbers), label="experiments", file=sys.stderr, hidden=not sys.stderr.isatty()) as bar,
     ):
-        for found in pool.map(work, numbers):
+        begun = {pool.submit(work, number): number for number in numbers}
+        for done in as_completed(begun):
             bar.update(1)
-            yield found
+            failure = done.exception()
+            yield done.result() if failure is None else [_failed(begun[done], failure)]
+
+
+def _failed(number: int, failure: BaseException) -> dict[str, Any]:
+    found = Score(number, "worked out at all", False, math.nan, math.nan, f"{type(failure).__name__}: {failure}")
+    return found.to_map()
+
+
+def _settle() -> None:
+    """Stay out of others' way; and what was imported need not be looked through whenever the firmware collects."""
+    os.nice(15)
+    gc.collect()
+    gc.freeze()
 
 
 def run_one(number: int, seed: int, repeats: int, study: bool) -> list[dict[str, Any]]:
     """One experiment in a folder of its own that does not stay."""
     with tempfile.TemporaryDirectory(prefix="epi-coverage-") as folder:
-        return [score.to_map() for score in score_world(draw_world(number, seed), seed, repeats, Path(folder), study)]
+        scores = score_world(draw_world(number, seed), seed, repeats, Path(folder), study)
+    done = Score(number, "worked out at all", True, math.nan, math.nan)
+    return [score.to_map() for score in (*scores, done)]
 
 
 def table(scores: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:

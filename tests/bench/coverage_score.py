@@ -74,9 +74,10 @@ def study_scores(world: World, summaries: list[Summary]) -> Iterator[Score]:
         truth = getattr(world, name)
         yield figure(n, "arm EPI", arm.epi.epi, world.j_per_token[name] / truth.accuracy.value)
     for comparison in study.comparisons:
-        yield figure(n, "saving", comparison.saving, world.saving)
+        yield figure(n, "saving", comparison.saving, world.saving, relative=False)
         for expectation in comparison.expected:
-            yield figure(n, f"κ by {expectation.basis}", expectation.kappa, 1 - world.saving / expectation.share)
+            kappa = 1 - world.saving / expectation.share
+            yield figure(n, f"κ by {expectation.basis}", expectation.kappa, kappa, relative=False)
         yield from _verdicts(world, comparison)
 
 
@@ -94,7 +95,7 @@ def _verdicts(world: World, comparison: Any) -> Iterator[Score]:
     yield Score(world.number, f"compensation, {world.story}", held, kappa, share, claimed)
 
 
-def figure(experiment: int, name: str, found: Interval, true: float) -> Score:
-    """Score of one figure; one that is missing does not hold its truth."""
-    scale = abs(true) or 1.0
+def figure(experiment: int, name: str, found: Interval, true: float, relative: bool = True) -> Score:
+    """Score of one figure; one that is missing does not hold its truth. What may be 0 is not scored relative to itself."""
+    scale = abs(true) if relative else 1.0
     return Score(experiment, name, found.holds(true), (found.value - true) / scale, found.half_width / scale)

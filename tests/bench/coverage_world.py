@@ -98,6 +98,7 @@ def _baseline(rng: np.random.Generator, repeated: bool) -> Truth:
         },
         accuracy={"value": float(rng.uniform(0.35, 0.9)), "n": int(rng.integers(500, 8000))},
         meter={
+            "sample_hz": int(rng.choice([10, 20])),
             "gain_within": float(rng.uniform(0.0005, 0.005)),
             "refresh_ms": float(rng.choice([20.0, 40.0, 80.0])),
             "window_ms": float(rng.choice([160.0, 320.0, 480.0])),

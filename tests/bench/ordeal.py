@@ -6,7 +6,7 @@ from random import Random
 from audit import ChannelAudit, HostAudit, block_at, figures
 from model import LIVING, Model
 
-from epi_tools.chip import LineFaults
+from epi_tools.chip import CutLine, LineFaults
 from epi_tools.chip import registers as reg
 from epi_tools.plant import Constant, Sine, Steps
 
@@ -20,19 +20,6 @@ S = 1_000_000_000
 
 class PowerCut(Exception):
     """The board loses its supply in the middle of an access."""
-
-
-class Deaf:
-    """A line on which nothing arrives: the host reads ones."""
-
-    def cuts(self, word, clock):
-        return True
-
-    def flips_mosi(self, clock):
-        return 0
-
-    def flips_miso(self, clock):
-        return 0
 
 
 class Ordeal:
@@ -143,11 +130,11 @@ class Ordeal:
 
     def deaf(self, channel):
         """All reads give FFFFH for a while, and the chip hears nothing."""
-        self._line(channel, Deaf(), self._rng.uniform(0.02, 6), unreachable=True)
+        self._line(channel, CutLine(), self._rng.uniform(0.02, 6), unreachable=True)
 
     def deaf_beyond_a_wrap(self, _channel):
         """The same for so long that an energy register goes round."""
-        faults = self._line(FAST, Deaf(), 400.0, unreachable=True)
+        faults = self._line(FAST, CutLine(), 400.0, unreachable=True)
         self._watch_wrap(faults, self.model.chips[FAST]._active, 0)
 
     def chip_reset(self, channel):

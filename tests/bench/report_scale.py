@@ -147,7 +147,8 @@ def report(path: Path) -> dict[str, float]:
     done = subprocess.run([sys.executable, "-c", script, str(path)], capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(done.stderr)
-    return {"seconds": time.monotonic() - began, "peak_mib": int(done.stderr.split()[-1]) / 1024}
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return {"seconds": time.monotonic() - began, "cpu_s": used.ru_utime + used.ru_stime, "peak_mib": int(done.stderr.split()[-1]) / 1024}
 
 
 def main() -> None:

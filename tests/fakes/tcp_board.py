@@ -14,12 +14,16 @@ from . import board
 
 
 class TcpBoard:
-    """Serves one client after the other until `stop`. `prelude` is sent before HELLO; `hello` replaces the payload."""
+    """Serves one client after the other until `stop`. `prelude` is sent before HELLO; `hello` replaces the payload.
+
+    A test that changes `hello` and `boot_id` together resets the board.
+    """
 
     def __init__(self, power_w: Callable[[float], float], hello: bytes | None = None, prelude: bytes = b"") -> None:
         self.power_w = power_w
         self.hello = board.hello() if hello is None else hello
         self.prelude = prelude
+        self.boot_id = board.BOOT
         self.skip: set[int] = set()
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
@@ -72,12 +76,13 @@ class TcpBoard:
             for byte in data:
                 if decoder.feed(byte) == messages.size_of(messages.PING_FIELDS):
                     nonce = bytes(decoder.payload[1:5])
-                    client.sendall(frame.encode(board.pong(nonce, received_us, self._now_us())))
+                    client.sendall(frame.encode(board.pong(nonce, received_us, self._now_us(), self.boot_id)))
 
     def _sample(self, client: socket.socket) -> None:
         p_w = self.power_w(self._seq * 0.05)
         if self._seq not in self.skip and self.hello:
-            payload = board.sample(self._seq, self._seq * 50_000, [p_w, 5.0, 0, 0], [self._energy_j, self._seq * 0.25, 0, 0])
+            joules = [self._energy_j, self._seq * 0.25, 0, 0]
+            payload = board.sample(self._seq, self._seq * 50_000, [p_w, 5.0, 0, 0], joules, boot_id=self.boot_id)
             client.sendall(frame.encode(payload))
         self._energy_j += p_w * 0.05
         self._seq += 1

@@ -7,6 +7,7 @@ from faulty import Audit, flip_at, one_sweep, running
 from model import J_PER_TICK, Model, flags_of, logs_of, samples_of
 
 from epi_protocol import messages as m
+from epi_tools.chip import CutLine
 from epi_tools.chip import registers as reg
 from epi_tools.plant import Constant
 
@@ -169,7 +170,7 @@ def test_thirty_seconds_without_a_reader_are_a_counted_gap_and_no_lost_energy():
 def test_a_chip_that_is_deaf_for_longer_than_a_wrap_is_in_doubt():
     model = Model([Constant(25.0)] * 4, sample_hz=2, channels=[{"mc_imp_per_kwh": 10_000_000}] * 4)
     model.run(4)
-    model.board.ports[1].faults = Deaf()
+    model.board.ports[1].faults = CutLine()
     model.run(120)
     model.board.ports[1].faults = None
     block = samples_of(model.run(4))[-1][1]
@@ -177,24 +178,11 @@ def test_a_chip_that_is_deaf_for_longer_than_a_wrap_is_in_doubt():
     assert block[0]["unknown"] == 0
 
 
-class Deaf:
-    """A line on which nothing arrives: every bit that the host hears is one, every bit that the chip hears is nothing."""
-
-    def cuts(self, word, clock):
-        return True
-
-    def flips_mosi(self, clock):
-        return 0
-
-    def flips_miso(self, clock):
-        return 0
-
-
 @pytest.mark.parametrize("seconds", [0.01, 0.05, 0.2, 3.0])
 def test_a_line_that_reads_all_ones_delays_energy_and_loses_none(seconds):
     model = running()
     for _ in range(5):
-        model.board.ports[1].faults = Deaf()
+        model.board.ports[1].faults = CutLine()
         faulty = model.samples(seconds)
         model.board.ports[1].faults = None
         after = model.samples(1.37)[-1][1]

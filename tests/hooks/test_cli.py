@@ -92,6 +92,26 @@ def test_a_run_for_a_file_in_json(smollm2: Path, tmp_path: Path) -> None:
     assert stored[-1][1]["status"] == "complete"
 
 
+def test_a_folder_of_prompts_in_order_with_everything_around_it(smollm2: Path, tmp_path: Path) -> None:
+    out, prompts = tmp_path / "run.events", tmp_path / "prompts"
+    prompts.mkdir()
+    (prompts / "b.txt").write_text("The capital of France is")
+    (prompts / "a.txt").write_text("Hello")
+    what = ("--model", smollm2, "--prompt-file", prompts, "--tokens", 2, "--stamps", "off", "--settle", 0.1, "--batch", 4)
+    done = hookrun("llama", *what, "--out", out, "--json", "--threads", 1)
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert [request["prompt_tokens"] for request in result["requests"]] == [1, 5]
+    settings = dict(messages(out))["run_begin"]["settings"]
+    assert settings["prompt_tokens"] == [1, 5]
+    assert settings["settle"]["waited_s"] >= 0.1
+    assert (settings["batch"], settings["load_pattern"], settings["telemetry"]) == (4, None, True)
+    assert set(settings["processor"]) == {"governors", "turbo", "min_hz", "max_hz", "throttled"}
+    looks = [body["readings"] for kind, body in messages(out) if kind == "telemetry"]
+    assert len(looks) >= 2
+    assert all(look["memory_available_bytes"] > 0 for look in looks)
+
+
 def test_a_backend_without_fusion_is_understood(smollm2: Path) -> None:
     what = ("--model", smollm2, "--prompt", PROMPT, "--tokens", 1, "--no-daemon", "--json")
     result = json.loads(hookrun("llama", *what, GGML_CPU_DISABLE_FUSION="1").stdout)
@@ -162,9 +182,16 @@ def files(tmp_path_factory: pytest.TempPathFactory, smollm2: Path) -> dict[str, 
         "NOLAYERZERO": write("zero.gguf", tiny_deci([0, 2], [0, 1])),
         "EMPTY": write("empty.txt", b" \n"),
         "LATIN": write("latin.txt", "à la carte".encode("latin-1")),
+        "NOPROMPTS": str(empty_folder(folder)),
         "NOWHERE": str(folder / "nowhere"),
         "DEAD": f"tcp://127.0.0.1:{port}",
     }
+
+
+def empty_folder(parent: Path) -> Path:
+    (parent / "prompts").mkdir()
+    (parent / "prompts" / "notes.md").write_text("not a prompt")
+    return parent / "prompts"
 
 
 BAD = [
@@ -178,6 +205,9 @@ BAD = [
     ("--model NOLAYERZERO --prompt x", "the engine cannot load .*zero.gguf"),
     ("--model MODEL --prompt-file EMPTY", "empty.txt is empty"),
     ("--model MODEL --prompt-file LATIN", "latin.txt is not UTF-8"),
+    ("--model MODEL --prompt-file NOPROMPTS", r"the folder .*prompts holds no prompt; .*\*\.txt"),
+    ("--model MODEL --prompt x --cache-type-v q4_0 --flash-attn off", "needs flash attention"),
+    ("--model MODEL --prompt x --rpc here:there", "'here:there' is no HOST:PORT"),
     ("--model MODEL --prompt-file NOWHERE", "cannot read the prompt"),
     ("--model MODEL --prompt hello --ctx 32 --tokens 40", "and 40 to decode do not fit into --ctx 32; give at least 41"),
     ("--model MODEL --prompt hello --tokens 9000", "trained for 8192"),
@@ -223,7 +253,7 @@ def test_bad_arguments_are_a_matter_of_usage(line: str, capsys: pytest.CaptureFi
     assert f"argument {line.split()[0]}" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", [[], ["llama"], ["overhead"]])
+@pytest.mark.parametrize("command", [[], ["llama"], ["overhead"], ["dllama"], ["rpc-server"]])
 def test_every_command_has_help_with_an_example(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main([*command, "--help"])
@@ -252,4 +282,4 @@ def test_overhead_compares_every_kind_of_stamps(smollm2: Path) -> None:
     assert names[:3] == ["nothing", "nothing, again", "tokens only"]
     assert {"abort in Python", "eval in Python"} <= set(names)
     assert all(arm["wall"]["low"] <= arm["wall"]["median"] <= arm["wall"]["high"] for arm in result["arms"])
-    assert result["arms"][0]["wall"] == {"median": 1.0, "low": 1.0, "high": 1.0}
+    assert result["arms"][0]["wall"] == {"median": 1.0, "low": 1.0, "high": 1.0, "interval": None}

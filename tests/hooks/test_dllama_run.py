@@ -200,6 +200,17 @@ def test_steps_that_are_not_known_are_said(dllama: str, model: Path, tmp_path: P
     assert Counter(row["kind"] for row in rows(out)) == {"token": TOKENS, "prefill": 1, "decode": 1, "request": 1}
 
 
+def test_the_shim_is_compared_with_none(dllama: str, model: Path) -> None:
+    code, stdout, stderr = hookrun("--overhead", 6, "--json", *inference(dllama, model))
+    assert code == 0, stderr
+    result = json.loads(stdout)
+    assert (result["rounds"], len(result["ratio"]["interval"])) == (6, 2)
+    assert result["ratio"]["interval"][0] <= result["ratio"]["median"] <= result["ratio"]["interval"][1]
+    assert result["token_ms"] > 0
+    code, _stdout, stderr = hookrun("--overhead", 6, "--", dllama, "worker")
+    assert (code, "compares a root" in stderr) == (1, True)
+
+
 def test_an_interrupted_root_is_aborted(dllama: str, model: Path, tmp_path: Path) -> None:
     out = tmp_path / "root.events"
     command = ("--", dllama, "inference", "--model", model, "--prompt", PROMPT, "--steps", 10_000_000)

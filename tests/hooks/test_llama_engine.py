@@ -138,6 +138,48 @@ def test_warmup_and_rest_are_spans_of_their_own(engine: Any) -> None:
     assert ticks == [(done, 10) for done in range(1, 11)]
 
 
+def test_prompts_take_turns_and_each_request_bears_its_own_length(engine: Any) -> None:
+    made = instrument(engine, context_settings(), Stamps.OFF)
+    ring, prompts = SpanRing(), (tuple(engine.tokenize("Hello")), tuple(engine.tokenize("The capital of France is")))
+    requests = Runner(made, ring).run(Workload(prompts, tokens=2, repeat=2))
+    made.context.close()
+    assert [request.prompt_tokens for request in requests] == [len(prompt) for prompt in prompts] * 2
+    assert [row["count"] for row in spans(ring) if row["kind"] == "prefill"] == [len(prompt) for prompt in prompts] * 2
+    assert requests[0].tokens == requests[2].tokens != requests[1].tokens == requests[3].tokens
+
+
+def test_a_request_may_end_at_the_end_mark(engine: Any) -> None:
+    made = instrument(engine, context_settings(), Stamps.OFF)
+    prompt = tuple(engine.tokenize(engine.chat("Say yes."), special=True))
+    (fixed,) = Runner(made, SpanRing()).run(Workload((prompt,), tokens=24))
+    (ended,) = Runner(made, SpanRing(), ends=engine.is_end).run(Workload((prompt,), tokens=24))
+    made.context.close()
+    assert len(fixed.tokens) == 25
+    assert ended.tokens == fixed.tokens[: len(ended.tokens)]
+    end = next((at for at, token in enumerate(fixed.tokens) if engine.is_end(token)), 24)
+    assert len(ended.tokens) == end + 1
+
+
+@pytest.mark.parametrize("cache", ["q8_0", "f32"])
+def test_a_cache_of_another_type_and_batches_of_another_size_are_understood(engine: Any, cache: str) -> None:
+    settings = ContextSettings(256, 1, batch=3, cache_type_k=cache, cache_type_v=cache, flash_attn="on")
+    made = instrument(engine, settings, Stamps.ABORT)
+    ring, prompt = SpanRing(), tuple(engine.tokenize("The capital of France is"))
+    (request,) = Runner(made, ring).run(Workload((prompt,), tokens=3, batch=3))
+    made.context.close()
+    assert made.tracer.unmapped == 0
+    assert [row["count"] for row in spans(ring) if row["kind"] == "head"] == [3, 2, 1, 1, 1]
+    assert engine.text(request.tokens).startswith(" Paris")
+
+
+def test_every_span_of_one_sequence_says_so(engine: Any) -> None:
+    made = instrument(engine, context_settings())
+    ring = SpanRing()
+    Runner(made, ring).run(Workload((tuple(engine.tokenize("Hello")),), tokens=1, warmup=1))
+    made.context.close()
+    assert {row["batch"] for row in spans(ring)} == {1}
+
+
 def test_a_stop_ends_the_computation_within_it(engine: Any) -> None:
     made = instrument(engine, context_settings())
     made.context.decode([1, 2])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections import Counter
 
@@ -53,6 +54,23 @@ def test_ratios_are_taken_within_a_round_so_that_drift_falls_out(clock: Clock) -
     assert len(set(rounds)) > 1
     assert steps[-1] == (8, 8)
     assert slow.to_map()["wall"]["median"] == 0.8
+
+
+@pytest.mark.parametrize(("n", "rank"), [(2, 0), (5, 0), (6, 1), (8, 1), (9, 2), (20, 6), (100, 40)])
+def test_the_interval_of_a_median_is_that_of_the_tables(n: int, rank: int) -> None:
+    """Ranks as in tables of the sign test, two-sided 95 % (e.g. Conover, Practical Nonparametric Statistics, A3)."""
+    values = [float(value) for value in range(1, n + 1)]
+    assert overhead.spread(values).interval == ((rank, n + 1 - rank) if rank else None)
+
+
+def test_the_interval_holds_the_median_as_often_as_it_says() -> None:
+    numbers = random.Random(5)
+    held = 0
+    for _ in range(1000):
+        interval = overhead.spread([numbers.expovariate(1.0) for _ in range(15)]).interval
+        assert interval is not None
+        held += interval[0] <= math.log(2) <= interval[1]
+    assert 940 <= held <= 995  # exactly 96.5 % for 15 values
 
 
 def test_quartiles_of_uneven_rounds(clock: Clock) -> None:

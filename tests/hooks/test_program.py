@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -63,12 +64,12 @@ def test_a_script_with_arguments(bench: Bench) -> None:
     plain, hooked = bench.plain(*command), bench.hooked(*command)
     assert (hooked.returncode, hooked.stdout) == (plain.returncode, plain.stdout)
     assert theirs(hooked.stderr) == theirs(plain.stderr) == []
-    assert ours(hooked.stderr) == [f"hookrun: 7 spans, 0 lost, recorded in {bench.out} (aborted)"] or "7 spans" in hooked.stderr
+    assert ours(hooked.stderr) == [f"hookrun: 8 spans, 0 lost, recorded in {bench.out}"]
     run = bench.run()
     kinds = [(row["kind"], row["layer"]) for row in run.rows]
     halves = [("attention", 0), ("ffn", 0), ("attention", 1), ("ffn", 1)]
     assert kinds == [("embedding", -1), *halves, ("head", -1), ("prefill", -1), ("request", -1)]
-    assert run.begin["settings"]["program"].endswith(f"script.py --out x -- y")
+    assert run.begin["settings"]["program"].endswith("script.py --out x -- y")
 
 
 def test_a_module_and_an_entry_point(bench: Bench) -> None:
@@ -89,9 +90,9 @@ def test_a_shell_script_around_it(bench: Bench) -> None:
 
 
 def test_the_environment_and_the_path_are_the_programs(bench: Bench) -> None:
-    code = "import sys, os; print(sys.path, {k: v for k, v in os.environ.items()}, sorted(m for m in sys.modules if 'site' in m))"
+    code = "import sys, os; print(sys.path, dict(os.environ), sys.modules.keys() - {'sitecustomize'} >= {'hookrun'})"
     plain, hooked = bench.plain(sys.executable, "-c", code), bench.hooked(sys.executable, "-c", code)
-    assert hooked.stdout.replace("'sitecustomize', ", "") == plain.stdout.replace("'sitecustomize', ", "")
+    assert hooked.stdout == plain.stdout.replace("False", "True")
     assert "nothing was recorded: this program has called no model" in hooked.stderr
 
 
@@ -196,9 +197,7 @@ def test_threads_that_outlive_the_main_one(bench: Bench) -> None:
     assert [row["count"] for row in bench.run().of("prefill")] == [5, 9]
 
 
-@pytest.mark.parametrize(
-    "closing", ["sys.stdout.close()", "os.close(1)", "os.close(2)", "sys.stderr = None", "sys.stderr.close()"]
-)
+@pytest.mark.parametrize("closing", ["sys.stdout.close()", "os.close(1); os.close(2)", "sys.stderr = None"])
 def test_closed_outputs(bench: Bench, closing: str) -> None:
     done = bench.hooked(sys.executable, "-c", f"import os, sys\n{CALL}\n{closing}\nos._exit(0)")
     assert done.returncode == 0
@@ -243,8 +242,6 @@ BAD = [
 
 @pytest.mark.parametrize(("words", "code", "sentence"), BAD, ids=[" ".join(words) for words, _code, _sentence in BAD])
 def test_bad_input_gets_one_sentence(bench: Bench, words: list[str], code: int, sentence: str) -> None:
-    import re
-
     (bench.folder / "plain.txt").write_text("print(1)")
     done = bench.plain(sys.executable, "-m", "hookrun", *words)
     assert done.returncode == code

@@ -2,9 +2,8 @@
 
 import pytest
 
+from fakes.epid_serve import Daemon
 from fakes.tcp_board import TcpBoard
-
-from .daemon_process import Daemon
 
 
 @pytest.fixture

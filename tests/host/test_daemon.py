@@ -16,9 +16,8 @@ from epi_protocol import PROTOCOL_VERSION, events
 from epid.analysis.run import load_run
 from epid.analysis.summary import summarise
 from fakes import board, node
+from fakes.epid_serve import EPID, Daemon
 from fakes.tcp_board import TcpBoard
-
-from .daemon_process import EPID, Daemon
 
 
 def measured_rows(idle_s, decode_s, begin_ns):
@@ -110,6 +109,8 @@ def test_status_says_what_is_there(daemon):
     assert seen["nodes"][0]["channel"] == "0" and seen["nodes"][0]["clock_bound_us"] is not None
     text = subprocess.run([EPID, "status", "--daemon", daemon.endpoint], capture_output=True, text=True).stdout
     assert "meter e660123456789abc (simulated)" in text and "6.000 W" in text and "J (simulated)" in text
+    assert "MiB free; between runs: recording" in text
+    assert seen["ambient"] == "recording" and seen["boards"][0]["refused_frames"] == 0 and seen["nodes"][0]["refused"] == 0
     peer.close()
 
 

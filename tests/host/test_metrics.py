@@ -17,8 +17,9 @@ from epid.errors import EpidError
 def status(energy_j=10.0, boot="aa", p_w=5.0, bound_us=100.0):
     channel = {"channel": 0, "name": 'pi "0"', "p_w": p_w, "energy_j": energy_j}
     seen = {"board_id": "e66", "boot_id": boot, "simulated": True, "link": "up", "lost_frames": 2, "clock_bound_us": bound_us}
-    runs = [{"run": "ab", "node": "pi0", "spans": 7, "dropped": 1}]
-    return {"boards": [seen | {"channels": [channel]}], "nodes": [], "runs": runs, "refused_messages": 3}
+    runs = [{"run": "ab", "node": "pi0", "spans": 7, "dropped": 1, "unwritten_batches": 4}]
+    daemon = {"refused_messages": 3, "disk_free_bytes": 5 << 30, "windows": 2}
+    return {"boards": [seen | {"channels": [channel]}], "nodes": [], "runs": runs, **daemon}
 
 
 def values(text):
@@ -31,6 +32,8 @@ def test_what_is_measured_is_there_with_units_and_says_simulated(tmp_path):
     assert seen["epid_power_watts"].labels == {"board": "e66", "simulated": "true", "channel": "0", "name": 'pi "0"'}
     assert seen["epid_clock_bound_seconds"].value == pytest.approx(1e-4)
     assert seen["epid_lost_frames_total"].value == 2 and seen["epid_refused_messages_total"].value == 3
+    assert seen["epid_disk_free_bytes"].value == 5 << 30 and seen["epid_open_windows"].value == 2
+    assert seen["epid_run_unwritten_batches"].value == 4
 
 
 def test_what_is_missing_has_no_line(tmp_path):

@@ -4,13 +4,15 @@ import random
 import resource
 
 import pytest
+from bench.truncation import cut
+from bench.truncation import write as write_truncated
 from mcap.writer import Writer
 
 from epid.errors import RunFileError
 from epid.record.listing import list_runs
 from epid.record.reader import RunFile
 from epid.record.topics import FORMAT_VERSION
-from epid.record.writer import FLUSH_NS, RunWriter
+from epid.record.writer import CHUNK_BYTES, FLUSH_NS, RunWriter
 
 METADATA = {"run": "abcd1234", "label": "base", "node": "pi0", "utc": "2026-01-01T00:00:00+00:00"}
 
@@ -128,3 +130,30 @@ def test_runs_are_listed_with_their_state(tmp_path):
     assert [(run["label"], run["status"]) for run in list_runs(tmp_path)] == [("base", "indexed"), ("base", "open or cut off")]
     with pytest.raises(RunFileError, match="there is no folder"):
         list_runs(tmp_path / "absent")
+
+
+def test_a_damaged_chunk_takes_only_its_own_messages_with_it(tmp_path):
+    path = write_run(tmp_path / "a.mcap")
+    data = bytearray(path.read_bytes())
+    first_frame = data.index(b"\x28\xb5\x2f\xfd")  # zstd's magic number: the first chunk, which names the channels
+    data[first_frame + 20 : first_frame + 30] = bytes(10)
+    path.write_bytes(data)
+    file = RunFile(path)
+    read = list(file.messages())
+    assert len(file.damage) == 1 and "a damaged chunk was skipped" in file.damage[0]
+    assert {message.topic for message in read} == {"/board/b/sample"} and 380 <= len(read) < 400
+
+
+def test_a_message_that_is_too_big_closes_its_chunk_at_once(tmp_path):
+    writer = RunWriter(tmp_path / "a.mcap", METADATA, "test")
+    for k in range(3):
+        writer.write("/node/pi0/spans", k, {"host_ns": k, "body": random.Random(k).randbytes(CHUNK_BYTES)})
+    writer.abandon()
+    assert len(list(RunFile(tmp_path / "a.mcap").messages())) == 3
+
+
+def test_cut_anywhere_at_most_a_second_is_lost(tmp_path):
+    rng = random.Random(4)
+    written = write_truncated(tmp_path / "run.mcap", 10, rng)
+    for _ in range(60):
+        assert cut(written, rng.randrange(200, len(written.data)), tmp_path / "cut.mcap").lost_s <= 1.0

@@ -97,7 +97,7 @@ def serve(tmp_path, addresses, script):
         service = Service(Settings(addresses, "tcp://127.0.0.1:*", tmp_path, {}, False, False), said.append)
         running = asyncio.create_task(service.run(lambda: None))
         try:
-            await asyncio.wait_for(script(service, said), 30)
+            await asyncio.wait_for(script(service, said), 60)
         finally:
             signal.raise_signal(signal.SIGTERM)
             await running
@@ -112,8 +112,8 @@ async def until(condition):
 
 
 def only(service):
-    (address,) = service.boards
-    return address, service.boards[address]
+    (address,) = service.meters.boards
+    return address, service.meters.boards[address]
 
 
 @pytest.mark.parametrize("named", [False, True], ids=["watching-usb", "port-named"])
@@ -121,16 +121,16 @@ def test_the_same_board_is_found_under_its_new_name(tmp_path, meter, named):
     first = meter.path
 
     async def script(service, said):
-        await until(lambda: any(session.samples > 20 for session in service.boards.values()))
+        await until(lambda: any(session.samples > 20 for session in service.meters.boards.values()))
         before = only(service)[1].samples
         meter.unplug()
         await until(lambda: any(f"the meter on {first} is gone" in text for text in said))
         await asyncio.sleep(0.3)
         meter.plug()
         assert meter.path != first
-        await until(lambda: any(session.samples > before + 20 for session in service.boards.values()))
+        await until(lambda: any(session.samples > before + 20 for session in service.meters.boards.values()))
         address, session = only(service)
-        assert address == meter.path and service.links[meter.path] == "up"
+        assert address == meter.path and service.meters.links[meter.path] == "up"
         assert session.board_id == BOARD_ID and session.boots == 1
         assert session.lost > 10, "what was sent while it was away is counted as lost"
         assert session.samples + session.lost == session.last_sample.head["seq"] + 1 - first_seq(session)
@@ -148,12 +148,12 @@ def first_seq(session):
 
 def test_a_board_that_lost_its_power_too_starts_a_new_boot(tmp_path, meter):
     async def script(service, _said):
-        await until(lambda: any(session.samples > 5 for session in service.boards.values()))
+        await until(lambda: any(session.samples > 5 for session in service.meters.boards.values()))
         meter.unplug()
         meter.reboot()
         await asyncio.sleep(0.2)
         meter.plug()
-        await until(lambda: any(session.boots == 2 and session.samples > 10 for session in service.boards.values()))
+        await until(lambda: any(session.boots == 2 and session.samples > 10 for session in service.meters.boards.values()))
         assert only(service)[0] == meter.path
 
     serve(tmp_path, (), script)
@@ -164,13 +164,13 @@ def test_another_board_is_not_taken_for_it(tmp_path, meter, monkeypatch):
     other = [SimpleNamespace(device="/dev/null", vid=BOARD_VENDOR_ID, serial_number="0000000000000001")]
 
     async def script(service, said):
-        await until(lambda: any(session.samples > 5 for session in service.boards.values()))
+        await until(lambda: any(session.samples > 5 for session in service.meters.boards.values()))
         monkeypatch.setattr(link.list_ports, "comports", lambda: other)
         meter.unplug()
         await until(lambda: any("there is no serial port" in text for text in said))
         started = time.monotonic()
         while time.monotonic() < started + 1.5:
-            assert list(service.boards) == [first]
+            assert list(service.meters.boards) == [first]
             await asyncio.sleep(0.05)
 
     said = serve(tmp_path, (Address(path=first),), script)

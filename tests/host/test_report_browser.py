@@ -39,7 +39,7 @@ def test_plotly_draws_every_figure_without_an_error(report):
 
 
 def test_a_person_would_accept_the_screenshot(report):
-    """Title, verdict and figures fill the sheet: ink on every stripe of it, colours of the figures, no stripe of one colour only."""
+    """Ink on every stripe of the sheet, and the colours of arms, phases and of the mark of a simulated meter."""
     picture = report.with_name("shot.png")
     browse(report, "--window-size=1240,5200", f"--screenshot={picture}")
     pixels = _pixels(picture)

@@ -1,11 +1,14 @@
 """Figures: what is drawn is what was measured, and both renderers draw all of it."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from epid.analysis.study import load_study
 from epid.report.figure import Axis, Figure, Heat, Panel, Rule, Series
 from epid.report.figures import figures_of
+from epid.report.figures.power_figure import trace
 from epid.report.matplotlib_figure import save_figure
 from epid.report.plotly_figure import plotly_figure
 from fakes import experiment
@@ -41,22 +44,11 @@ def test_the_power_overlay_lines_runs_up_at_their_first_request(figures, study):
 
 
 def test_lost_frames_are_a_hole_in_the_line(study):
-    from epid.report.figures.power_figure import trace
-
     summary = study.summaries[0]
     lost = summary.track.lost.copy()
     lost[100] = 3
-    holed = type(summary)(
-        **{name: getattr(summary, name) for name in summary.__slots__ if name != "track"}, track=_with(summary, lost)
-    )
-    t_s, p_w = trace(holed)
+    t_s, p_w = trace(replace(summary, track=replace(summary.track, lost=lost)))
     assert len(t_s) == len(summary.track) + 1 and np.isnan(p_w[100]) and np.isfinite(p_w[101])
-
-
-def _with(summary, lost):
-    from dataclasses import replace
-
-    return replace(summary.track, lost=lost)
 
 
 def test_the_heat_map_marks_the_layers_that_lost_heads(figures):

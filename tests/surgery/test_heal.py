@@ -6,6 +6,7 @@ from torch import nn
 
 from epi_surgery.gqa import keep
 from epi_surgery.heal.closed_form import Healing, heal
+from epi_surgery.heal.distil import Distillation, distil, divergence
 from epi_surgery.heal.ridge import Normal
 from epi_surgery.model import load, masked
 from epi_surgery.model.stepwise import embed, logits, run_attention, run_feed_forward, run_layers
@@ -104,6 +105,40 @@ def test_what_the_remaining_heads_know_is_recovered_whole(pair, feed_forward):
         healed, old = layer.by_head(layer.o.weight), layer.by_head(weight)
         torch.testing.assert_close(healed[:, [2, 5]], old[:, [2, 5]])
         torch.testing.assert_close(healed[:, [1, 4]], old[:, [1, 4]] + old[:, [2, 5]], rtol=1e-2, atol=1e-2)
+
+
+NAMES = [f"model.layers.{index}.self_attn.o_proj.weight" for index in range(3)]
+
+
+def test_distillation_lowers_the_divergence_on_fresh_tokens_and_moves_nothing_else(pair):
+    dense, cut = pair
+    for loaded in pair:
+        twins(loaded)
+    uncut = {name: value.clone() for name, value in cut.model.named_parameters()}
+    with masked(cut.layers, [keep([0, 1, 3, 4], 6, 2)] * 3):
+        before = divergence(dense, cut, FRESH)
+        distil(dense, cut, WINDOWS, NAMES, Distillation(150, 1e-2), nothing)
+        assert divergence(dense, cut, FRESH) < 0.8 * before
+    for name, value in cut.model.named_parameters():
+        assert torch.equal(value, uncut[name]) == (name not in NAMES)
+        assert not value.requires_grad and value.grad is None
+
+
+def test_the_uncut_model_learns_nothing_from_distillation(pair):
+    dense, same = pair
+    assert divergence(dense, same, FRESH) == pytest.approx(0, abs=1e-6)
+    distil(dense, same, WINDOWS, NAMES, Distillation(5, 1e-3), nothing)
+    for name in NAMES:
+        torch.testing.assert_close(same.model.get_parameter(name), dense.model.get_parameter(name), rtol=0, atol=1e-4)
+    assert divergence(dense, same, FRESH) == pytest.approx(0, abs=1e-6)
+
+
+def test_divergence_is_that_of_the_two_distributions(pair):
+    dense, other = pair
+    with masked(other.layers, KEPT), torch.no_grad():
+        p, q = logits(dense, FRESH[:1])[0].softmax(dim=-1), logits(other, FRESH[:1])[0].softmax(dim=-1)
+        expected = (p * (p / q).log()).sum(dim=-1).mean()
+        assert divergence(dense, other, FRESH[:1]) == pytest.approx(expected.item(), rel=1e-4)
 
 
 def test_only_what_is_named_changes(pair):

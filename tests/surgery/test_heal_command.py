@@ -10,6 +10,7 @@ from click.testing import CliRunner
 from gguf import GGMLQuantizationType as Kind
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors.torch import load_file
 
 from epi_surgery.cli import main
 from epi_surgery.heal.written import storable
@@ -31,8 +32,8 @@ def refused(result, *words):
         assert word in result.output
 
 
-def cut(model, folder, *words):
-    plan, out = folder / "plan.json", folder / "cut.gguf"
+def cut(model, folder, *words, name="cut.gguf"):
+    plan, out = folder / "plan.json", folder / name
     for command in (
         ("plan", model, "--fraction", 0.25, "--criterion", "random", *words, "--out", plan),
         ("cut", model, plan, "--out", out, "--no-prove"),
@@ -68,8 +69,25 @@ def test_a_cut_model_gets_better_and_keeps_its_types(pico, tmp_path, kind):
     changed = {t.name for t, u in zip(before.tensors, after.tensors, strict=True) if not np.array_equal(t.data, u.data)}
     assert changed and all(name.endswith("attn_output.weight") for name in changed)
     record = json.loads(bytes(after.fields["epi.healing"].parts[-1]))
-    assert record["tokens"] == 1024 and record["strength"] == 0.1
+    assert record["tokens"] == 1024 and record["healing"] == {"strength": 0.1, "feed_forward": False}
     assert after.fields["epi.plan"].parts[-1].tobytes() == before.fields["epi.plan"].parts[-1].tobytes()
+
+
+def test_a_ragged_folder_gets_better_and_only_its_projections_change(pico, tmp_path):
+    model = with_twins(pico(tied=False))
+    made, out = cut(model, tmp_path, "--layout", "ragged", "--engine", "torch", name="cut"), tmp_path / "healed"
+    result = run("heal", model, made, *TOKENS, "--strength", 0.1, "--distil", 3, "--out", out, "--json")
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.output)
+    assert found["healed"] < found["cut"]
+    before, after = (load_file(path / "model.safetensors") for path in (made, out))
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert changed and all(name.endswith("o_proj.weight") for name in changed)
+    assert {name: values.dtype for name, values in before.items()} == {name: values.dtype for name, values in after.items()}
+    assert json.loads((out / "config.json").read_text())["epi_healing"]["tokens"] == 1024
+    assert sorted(path.name for path in made.iterdir()) == sorted(path.name for path in out.iterdir())
+    refused(run("heal", model, made, *TOKENS, "--out", out), "already exists")
+    refused(run("heal", model, tmp_path, *TOKENS, "--out", tmp_path / "x"), "not a folder that epi-surgery cut")
 
 
 def test_healing_that_makes_it_worse_writes_nothing(pico, tmp_path):

@@ -1,15 +1,11 @@
 """`epi calibrate` on a serial port: the simulator with the real firmware, and boards that are not the one that was meant."""
 
 import json
-import os
-import pty
 import shutil
 import subprocess
-import threading
-import tty
 
 import pytest
-from board_bench import EPI, RunningSim, wait_for
+from board_bench import EPI, RunningSim, Talker, wait_for
 from click.testing import CliRunner
 
 from epi_protocol import frame, messages
@@ -68,34 +64,6 @@ def test_a_board_at_its_prompt(tmp_path):
     with RunningSim(tmp_path, main="") as sim:
         wait_for(lambda: sim.link.exists())
         assert "is at MicroPython's prompt and does not measure" in complaint("--port", sim.link, "--channel", 0, *LAMP)
-
-
-class Talker:
-    """A pty that says the same bytes again and again."""
-
-    def __init__(self, said):
-        self._master, self._slave = pty.openpty()
-        tty.setraw(self._slave)
-        self.port, self._said, self._stop = os.ttyname(self._slave), said, threading.Event()
-        self._thread = threading.Thread(target=self._talk)
-
-    def __enter__(self):
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self._stop.set()
-        self._thread.join()
-        os.close(self._master)
-        os.close(self._slave)
-
-    def _talk(self):
-        os.set_blocking(self._master, False)
-        while not self._stop.wait(0.1):
-            try:
-                os.write(self._master, self._said)
-            except BlockingIOError:
-                continue
 
 
 def hello(**changes):

@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import socket
 import subprocess
 import threading
 import time
@@ -10,7 +11,8 @@ import tty
 
 import pytest
 import serial
-from board_bench import EPI, RunningSim, wait_for
+import zmq
+from board_bench import EPI, RunningSim, Talker, wait_for
 from click.testing import CliRunner
 from tiny_firmware import CRASHES, ENDS, HANGS, write_firmware
 
@@ -67,6 +69,17 @@ def test_flash_twice_and_once_more_for_nothing(board, tmp_path, capsys):
         print(f" {done['written_bytes']} bytes written in {done['write_s']} s, running after {done['total_s']} s", end="")
 
 
+def test_a_board_behind_a_tcp_address_is_flashed_too(tmp_path):
+    (tmp_path / "sim").mkdir()
+    with RunningSim(tmp_path / "sim", "--firmware", str(write_firmware(tmp_path / "v1", "1.0.0")), tcp=True) as sim:
+        assert sim.link.startswith("tcp://127.0.0.1:")
+        result = epi_flash(sim.link, write_firmware(tmp_path / "v2", "2.0.0"), "--json")
+        assert result.exit_code == 0, result.output
+        done = json.loads(result.stdout)
+        assert done["firmware"].startswith("2.0.0+") and done["previous"] == "1.0.0"
+        assert wait_for_hello(choose_port(sim.link), done["board_id"], 10).version == done["firmware"]
+
+
 def test_a_board_at_its_prompt_is_flashed_too(board, tmp_path):
     connect(str(board.link)).close()
     result = epi_flash(board.link, write_firmware(tmp_path / "new", "2.0.0"), "--json")
@@ -89,8 +102,18 @@ def test_a_firmware_without_hello_is_undone_by_the_tool(board, tmp_path):
         assert not prompt.exists("active") and not prompt.exists("app_a/manifest.json")
 
 
+def test_a_firmware_that_hangs_is_reset_by_the_board_itself(tmp_path, monkeypatch):
+    monkeypatch.setattr(repl, "HELLO_S", 1.0)
+    monkeypatch.setattr(repl, "PROMPT_S", 0.5)
+    hanging = write_firmware(tmp_path / "new", "2.0.0", HANGS)
+    with RunningSim(tmp_path, "--firmware", str(write_firmware(tmp_path / "firmware", "1.0.0", patience_ms=1500))) as board:
+        said = complaint(epi_flash(board.link, hanging, "--timeout", "1"))
+        assert said.endswith("did not say HELLO within 1 s; the board runs 1.0.0 again.")
+        assert runs(board) == "1.0.0"
+
+
 def test_a_firmware_that_hangs_and_answers_nobody_is_said(board, tmp_path, monkeypatch):
-    monkeypatch.setattr(flasher, "OWN_WAY_BACK_S", 0.5)  # the simulator has no timer that would reset it
+    monkeypatch.setattr(flasher, "OWN_WAY_BACK_S", 0.5)  # main.py needs longer
     said = complaint(epi_flash(board.link, write_firmware(tmp_path / "new", "2.0.0", HANGS), "--timeout", "1"))
     assert said.endswith("the board does not answer any more: unplug it, plug it in again and repeat this command.")
 
@@ -146,6 +169,28 @@ def test_ports_that_are_none_or_not_ours(tmp_path, monkeypatch):
         choose_port(None)
 
 
+@pytest.mark.parametrize("address", ["tcp://127.0.0.1", "tcp://127.0.0.1:0", "tcp://:5000", "tcp://127.0.0.1:http"])
+def test_addresses_that_are_none(tmp_path, address):
+    firmware = write_firmware(tmp_path / "firmware", "1.0.0")
+    assert f"{address} is not tcp://HOST:PORT" in complaint(epi_flash(address, firmware))
+
+
+def test_an_address_where_nobody_listens(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"tcp://127.0.0.1:{server.getsockname()[1]}"
+    sentence = complaint(epi_flash(address, write_firmware(tmp_path / "firmware", "1.0.0")))
+    assert sentence == f"Nobody answers at {address} (Connection refused): mend the address, or start what listens there."
+
+
+def test_the_network_port_of_a_board_with_wifi_takes_no_orders(tmp_path):
+    with zmq.Context() as context, context.socket(zmq.PUB) as publisher:
+        address = f"tcp://127.0.0.1:{publisher.bind_to_random_port('tcp://127.0.0.1')}"
+        firmware = write_firmware(tmp_path / "firmware", "1.0.0")
+        assert f"{address} is a board's network port" in complaint(epi_flash(address, firmware))
+        calibrate = CliRunner().invoke(epi, ["calibrate", "--port", address, "--channel", "0", "--reference-w", "10.03", "--yes"])
+        assert "use the board's USB cable, where its prompt is" in complaint(calibrate)
+
+
 def test_a_port_that_another_program_holds(board, tmp_path):
     with serial.Serial(str(board.link), exclusive=True):
         assert "is in use by another program: stop it" in complaint(epi_flash(board.link, tmp_path / "firmware", "--again"))
@@ -159,6 +204,18 @@ def test_something_that_is_no_micropython(tmp_path):
     os.close(main)
     os.close(terminal)
     assert said.startswith("Nothing on /dev/pts/") and "answers like a MicroPython" in said
+
+
+@pytest.mark.parametrize("said", [b"y\n" * 300, b"\x00\xff\x04>>> " * 100])
+def test_a_port_that_chatters_without_end_is_left_alone(tmp_path, monkeypatch, said):
+    monkeypatch.setattr(repl, "HELLO_S", 0.3)
+    monkeypatch.setattr(repl, "PROMPT_S", 0.5)
+    firmware = write_firmware(tmp_path / "firmware", "1.0.0")
+    with Talker(said, every_s=0.0) as port:
+        began = time.monotonic()
+        sentence = complaint(epi_flash(port.port, firmware))
+        assert time.monotonic() - began < 10
+    assert "is it the board's port?" in sentence  # it talks without end, or at least never says that it is at its prompt
 
 
 def identity(**changes):

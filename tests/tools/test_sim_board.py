@@ -259,3 +259,30 @@ def test_nothing_is_left_behind(tmp_path):
     assert len(truth["series"]["energy_j"]) == 4
     assert all(len(column) == len(truth["series"]["host_ns"]) for column in truth["series"]["energy_j"])
     assert json.loads(out)["energy_j"] == [channel["energy_j"] for channel in truth["channels"]]
+
+
+def test_timers_call_back_while_the_program_runs(tmp_path):
+    main = (
+        HEAD
+        + """
+counts = {"once": 0, "often": 0, "never": 0}
+def counter(name):
+    def count(timer):
+        counts[name] += 1
+    return count
+machine.Timer(-1, mode=machine.Timer.ONE_SHOT, period=20, callback=counter("once"))
+often = machine.Timer(period=20, callback=counter("often"))
+never = machine.Timer(-1, mode=machine.Timer.PERIODIC, period=30, callback=counter("never"))
+never.deinit()
+while counts["often"] < 20:
+    pass
+often.deinit()
+seen = counts["often"]
+time.sleep_ms(100)
+say("counts", counts["once"], counts["never"], counts["often"] == seen)
+say("end")
+"""
+    )
+    with RunningSim(tmp_path, main=main) as sim, sim.open() as port:
+        said = dict(line.split(" ", 1) for line in lines(port, "end") if " " in line)
+    assert said["counts"] == "1 0 True"

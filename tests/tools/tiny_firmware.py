@@ -40,11 +40,11 @@ HANGS = "import micropython\ndef start(on_healthy=None):\n    micropython.kbd_in
 DOES_NOT_COMPILE = "def start(:\n"
 
 
-def write_firmware(folder: Path, version: str, board: str = GOOD) -> Path:
-    """A firmware folder; returns it. `board` is its board.py."""
+def write_firmware(folder: Path, version: str, board: str = GOOD, patience_ms: int = 20_000) -> Path:
+    """A firmware folder; returns it. `board` is its board.py; main.py lets a new one hang for `patience_ms`."""
     package = folder / "epi_firmware"
     package.mkdir(parents=True)
-    (folder / "main.py").write_text(MAIN.read_text())
+    (folder / "main.py").write_text(MAIN.read_text().replace("20_000", str(patience_ms)))
     (package / "__init__.py").write_text(f'VERSION = "{version}"\n')
     (package / "board.py").write_text(board)
     return folder

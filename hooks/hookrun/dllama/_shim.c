@@ -44,6 +44,7 @@ struct mark_entry {
 };
 
 static struct header *shared;
+static int64_t utc_offset_ns; /* CLOCK_REALTIME less CLOCK_MONOTONIC_RAW */
 static int64_t *stamp_ring;
 static struct mark_entry *mark_ring;
 static int (*real_fflush)(FILE *);
@@ -74,15 +75,21 @@ static void note(enum mark kind, int64_t begin_ns, uint64_t value, int socket, s
     errno = saved;
 }
 
-/* std::chrono::_V2::system_clock::now(): nanoseconds since 1970, in a register. Only one thread at a time calls it. */
+/* std::chrono::_V2::system_clock::now(): nanoseconds since 1970, in a register. Only one thread at a time calls it.
+ *
+ * One clock is read, as without the shim: what is returned is the stamp, set to UTC when the program started.
+ */
 int64_t _ZNSt6chrono3_V212system_clock3nowEv(void)
 {
-    if (shared != NULL) {
-        uint64_t at = __atomic_load_n(&shared->stamps, __ATOMIC_RELAXED);
-        stamp_ring[at % shared->stamp_capacity] = nanoseconds(CLOCK_MONOTONIC_RAW);
-        __atomic_store_n(&shared->stamps, at + 1, __ATOMIC_RELEASE);
-    }
-    return nanoseconds(CLOCK_REALTIME);
+    int64_t now_ns;
+    uint64_t at;
+    if (shared == NULL)
+        return nanoseconds(CLOCK_REALTIME);
+    now_ns = nanoseconds(CLOCK_MONOTONIC_RAW);
+    at = __atomic_load_n(&shared->stamps, __ATOMIC_RELAXED);
+    stamp_ring[at % shared->stamp_capacity] = now_ns;
+    __atomic_store_n(&shared->stamps, at + 1, __ATOMIC_RELEASE);
+    return now_ns + utc_offset_ns;
 }
 
 int fflush(FILE *stream)
@@ -140,6 +147,7 @@ __attribute__((constructor)) static void open_shared(void)
         return;
     stamp_ring = (int64_t *)mapped + HEADER_WORDS;
     mark_ring = (struct mark_entry *)(stamp_ring + mapped->stamp_capacity);
+    utc_offset_ns = nanoseconds(CLOCK_REALTIME) - nanoseconds(CLOCK_MONOTONIC_RAW);
     shared = mapped;
     /* What the program prints then arrives line by line, also where it never flushes (workers). */
     setvbuf(stdout, NULL, _IOLBF, 1 << 16);

@@ -47,6 +47,11 @@ class ProgramRun:
         self._feed, self._watchdog, self._clock = feed, watchdog, clock
         self._reader = OutputReader(prompt)
 
+    @property
+    def arrivals_ns(self) -> list[int]:
+        """Return when the record of each token arrived."""
+        return [token.at_ns for token in self.root.tokens] if self.root is not None else []
+
     def follow(self, child: Child, pass_on: Callable[[bytes], object], interruption: Interruption) -> Ended:
         """Read until the program has ended, passing its output on; Interrupted once it has ended after a signal."""
         frozen = False

@@ -6,10 +6,11 @@ ratio of two bursts of the same round is what can be trusted, and the median ove
 
 from __future__ import annotations
 
+import math
 import random
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -18,19 +19,25 @@ BASELINE = "nothing"
 
 @dataclass(frozen=True, slots=True)
 class Arm:
-    """One way to decode a burst of tokens; `burst` does it once."""
+    """One way to decode a burst of tokens; `burst` does it once. What has to be done `before` and `after` it is not measured."""
 
     name: str
     burst: Callable[[], object]
+    before: Callable[[], object] = lambda: None
+    after: Callable[[], object] = lambda: None
 
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """Median and quartiles."""
+    """Median, quartiles, and an interval that holds the true median with at least 95 % confidence whatever the distribution.
+
+    From fewer than six values no such interval exists.
+    """
 
     median: float
     low: float
     high: float
+    interval: tuple[float, float] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +71,43 @@ def compare(
     bursts: dict[str, list[_Burst]] = {arm.name: [] for arm in arms}
     for number in range(rounds + 1):
         for arm in order.sample(arms, len(arms)):
+            arm.before()
             burst = _measured(arm.burst)
+            arm.after()
             if number:
                 bursts[arm.name].append(burst)
         progress(number, rounds)
     baseline = bursts[arms[0].name]
     return [_ratio(arm.name, baseline, bursts[arm.name]) for arm in arms]
+
+
+def spread_text(spread: Mapping[str, Any]) -> str:
+    """Return a spread, as plain values, for people: the median, and its interval where there are enough rounds for one."""
+    interval = spread["interval"]
+    return f"{spread['median']:.4f} " + (f"[{interval[0]:.4f} {interval[1]:.4f}]" if interval else "[too few rounds]")
+
+
+def spread(values: Sequence[float]) -> Spread:
+    """Return the spread of at least two values.
+
+    The interval is that of the sign test: the median lies between the k-th smallest and the k-th largest value, unless fewer than
+    k of n values fell on one side of it, and how likely that is only the binomial distribution knows.
+    """
+    low, median, high = statistics.quantiles(values, n=4, method="inclusive")
+    ordered = sorted(values)
+    k = _sign_test_rank(len(ordered))
+    return Spread(median, low, high, (ordered[k - 1], ordered[-k]) if k else None)
+
+
+def _sign_test_rank(n: int, confidence: float = 0.95) -> int:
+    """Return the largest k for which the k-th smallest and k-th largest of `n` values hold the median so surely; 0 for none."""
+    k, outside = 0, 0.0
+    while k < n // 2:
+        outside += 2 * math.comb(n, k) / 2**n
+        if outside > 1 - confidence:
+            break
+        k += 1
+    return k
 
 
 def _measured(action: Callable[[], object]) -> _Burst:
@@ -82,13 +120,8 @@ def _ratio(name: str, baseline: Sequence[_Burst], bursts: Sequence[_Burst]) -> R
     pairs = list(zip(baseline, bursts, strict=True))
     return Ratio(
         name,
-        wall=_spread([base.wall_ns / burst.wall_ns for base, burst in pairs]),
-        cpu=_spread([base.cpu_ns / burst.cpu_ns for base, burst in pairs]),
+        wall=spread([base.wall_ns / burst.wall_ns for base, burst in pairs]),
+        cpu=spread([base.cpu_ns / burst.cpu_ns for base, burst in pairs]),
         wall_ms=statistics.median(burst.wall_ns for burst in bursts) / 1e6,
         cpu_ms=statistics.median(burst.cpu_ns for burst in bursts) / 1e6,
     )
-
-
-def _spread(values: Sequence[float]) -> Spread:
-    low, median, high = statistics.quantiles(values, n=4, method="inclusive")
-    return Spread(median, low, high)

@@ -13,13 +13,12 @@ from ..arguments import whole
 from ..errors import HookrunError
 from ..interruption import Interruption
 from ..progress import Bar
-from ..pytorch.overhead import run as run_torch
 from ..recording import Recording
 from .arguments import add_model_arguments
 from .instrument import Instrument, instrument
 from .loading import engine_version, load_engine, set_wait_policy
 from .model import Model, open_model
-from .overhead import BASELINE, Arm, compare
+from .overhead import BASELINE, Arm, compare, spread_text
 from .runner import Runner
 from .settings import ContextSettings
 from .tracer import Stamps
@@ -56,6 +55,8 @@ def add_parser(commands: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Carry the command out and return the exit code."""
     if options.torch:
+        from ..pytorch.overhead import run as run_torch
+
         return run_torch(options)
     wait_policy = set_wait_policy()
     # No daemon and no file, but the thread that drains and packs the spans runs as in a real measurement.
@@ -146,11 +147,11 @@ class _Bench:
 def _text(result: dict[str, Any]) -> str:
     lines = [
         f"{result['model']}, {result['threads']} threads, {result['rounds']} rounds of {result['tokens']} tokens; "
-        "tokens/s relative to nothing, median [quartiles]",
+        "tokens/s relative to nothing, median [95 % interval]",
         f"  {'stamps':16} {'by the clock':26} {'by processor time':26} {'ms/token':>9} {'CPU ms/token':>13}",
     ]
     for arm in result["arms"]:
-        wall, cpu = (f"{arm[key]['median']:.4f} [{arm[key]['low']:.4f} {arm[key]['high']:.4f}]" for key in ("wall", "cpu"))
+        wall, cpu = spread_text(arm["wall"]), spread_text(arm["cpu"])
         per_token = [arm[key] / result["tokens"] for key in ("wall_ms", "cpu_ms")]
         lines.append(f"  {arm['name']:16} {wall:26} {cpu:26} {per_token[0]:9.3f} {per_token[1]:13.3f}")
     return "\n".join(lines)

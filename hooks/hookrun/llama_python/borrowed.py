@@ -77,7 +77,7 @@ class BorrowedModel:
 
 @contextmanager
 def silenced(c: Any) -> Iterator[None]:
-    """Keep what the engine says about probes from the program's stderr; its own log callback is back afterwards."""
+    """Keep what the engine says about us from the program's stderr; its own log callback is back afterwards."""
     callback, data = c.llama_log_callback(), ctypes.c_void_p()
     c.llama_log_get(ctypes.byref(callback), ctypes.byref(data))
     silence = c.llama_log_callback(lambda _level, _text, _data: None)

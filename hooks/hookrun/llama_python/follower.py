@@ -20,13 +20,13 @@ class Follower:
     """One context. Its spans lie between the ends of the engine's own operations, as in `hookrun llama`."""
 
     def __init__(self, c: Any, context: Any, without_attention: frozenset[int], warn: Callable[[str], None]) -> None:
-        self._warn = warn
+        self._c, self._warn = c, warn
         self._tracer = Tracer(Stamps.ABORT)
         self._borrowed = BorrowedContext(c, context.ctx)
         with silenced(c):
             self._plans = self._understood(BorrowedModel(c, context.model.model, context.params), without_attention)
-        if self._plans is not None:
-            self._tracer.attach(self._borrowed)
+            if self._plans is not None:
+                self._tracer.attach(self._borrowed)
 
     @property
     def by(self) -> str:
@@ -62,7 +62,8 @@ class Follower:
     def detach(self) -> None:
         """Let the engine call nothing."""
         if self._plans is not None:
-            self._tracer.detach(self._borrowed)
+            with silenced(self._c):
+                self._tracer.detach(self._borrowed)
 
     def _understood(self, model: BorrowedModel, without_attention: frozenset[int]) -> Plans | None:
         """Return the plans of prompts and of single tokens; None, said once, where the calls are not those of the graph."""

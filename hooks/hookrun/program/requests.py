@@ -46,7 +46,7 @@ class Requests:
         self._ring = ring
         self._request = -1
         self._tokens = 0
-        self._shape = (0, 0)  # (batch, tokens per sequence) of the last computation
+        self._last: tuple[int, int, int | None] = (0, 0, None)  # batch, tokens per sequence and past of the last computation
         self._generating = self._awaiting = False
         self._open: _Open | None = None
 
@@ -60,18 +60,18 @@ class Requests:
         if self._open is not None:
             self._open.end_ns = end_ns
         self.close()
-        self._shape = (0, 0)
+        self._last = (0, 0, None)
 
     def place(self, batch: int, query: int, past: int | None) -> Place:
         """Return the place of a computation of `query` new tokens in each sequence, behind `past` (None: not known)."""
-        grown = not past and self._shape == (batch, query - 1)
+        grown = past == 0 and self._last == (batch, query - 1, 0)
         if self._begins(query, past, grown=grown):
             self._request += 1
             self._tokens, self._awaiting = 0, False
             prefill = True
         else:
             prefill = query > 1 and not grown and not self._tokens
-        self._shape = (batch, query)
+        self._last = (batch, query, past)
         token = -1
         if not prefill:
             token = self._tokens

@@ -7,7 +7,6 @@ import importlib
 import json
 import random
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -15,7 +14,7 @@ from typing import Any
 from ..errors import HookrunError
 from ..interruption import Interruption
 from ..llama.loading import set_wait_policy
-from ..llama.overhead import BASELINE, Arm, compare
+from ..llama.overhead import BASELINE, Arm, compare, spread_text
 from ..program.generation import Generation
 from ..program.recorder import Describe
 from ..program.spec import ProgramSpec
@@ -94,24 +93,25 @@ class Bench:
 
     def arms(self) -> list[Arm]:
         """Return the baseline, the baseline once more (so that the noise is seen), and each detail of hooks."""
-        hooked = [Arm(name, self._hooked(detail, name)) for detail, name in (("layer", "layers"), ("halves", "layers in halves"))]
-        return [Arm(BASELINE, self._decode), Arm("nothing, again", self._decode), *hooked]
+        hooked = [self._hooked(detail, name) for detail, name in (("layer", "layers"), ("halves", "layers in halves"))]
+        bare = [Arm(name, self._decode, before=self._decode) for name in (BASELINE, "nothing, again")]
+        return [*bare, *hooked]
 
-    def _hooked(self, detail: str, name: str) -> Callable[[], None]:
+    def _hooked(self, detail: str, name: str) -> Arm:
         spec = ProgramSpec(ledger="", label="", command=(), detail=detail)
         adapter = TorchAdapter.attach(self._torch, self, spec)
         self._decode()  # the model is found here, and not in a burst
-        before = self._ring.pushed
+        pushed = self._ring.pushed
         self._decode()
-        self.spans_per_token[name] = (self._ring.pushed - before) / self._tokens
+        self.spans_per_token[name] = (self._ring.pushed - pushed) / self._tokens
         adapter.suspend()
 
-        def burst() -> None:
+        def before() -> None:
+            """A changed class makes the interpreter learn its code anew, so every arm decodes once before it is measured."""
             adapter.resume()
             self._decode()
-            adapter.suspend()
 
-        return burst
+        return Arm(name, self._decode, before, adapter.suspend)
 
     def _decode(self) -> None:
         for layer, state in zip(self._cache.layers, self._state, strict=True):
@@ -131,11 +131,11 @@ def _library(name: str) -> ModuleType:
 def _text(result: dict[str, Any]) -> str:
     lines = [
         f"{result['model']}, {result['threads']} threads, {result['rounds']} rounds of {result['tokens']} tokens; "
-        "tokens/s relative to nothing, median [quartiles]",
+        "tokens/s relative to nothing, median [95 % interval]",
         f"  {'hooks':{_TEXT_WIDTH}} {'by the clock':26} {'by processor time':26} {'ms/token':>9} {'CPU ms':>9} {'spans':>6}",
     ]
     for arm in result["arms"]:
-        wall, cpu = (f"{arm[key]['median']:.4f} [{arm[key]['low']:.4f} {arm[key]['high']:.4f}]" for key in ("wall", "cpu"))
+        wall, cpu = spread_text(arm["wall"]), spread_text(arm["cpu"])
         per_token = [arm[key] / result["tokens"] for key in ("wall_ms", "cpu_ms")]
         spans = result["spans_per_token"].get(arm["name"], 0)
         lines.append(f"  {arm['name']:{_TEXT_WIDTH}} {wall:26} {cpu:26} {per_token[0]:9.3f} {per_token[1]:9.3f} {spans:6.1f}")

@@ -50,11 +50,17 @@ class Contrast:
 
     def p_below(self) -> float:
         """p of "the ratio is 1 or more": small where it is truly below 1."""
-        return float(student.cdf(self.log / self.error, self.freedom)) if self.tested and self.error > 0 else 1.0
+        if not self.tested:
+            return 1.0
+        if self.error == 0:
+            return 0.0 if self.log < 0 else 1.0
+        return float(student.cdf(self.log / self.error, self.freedom))
 
     def p_changed(self) -> float:
         """p of "the ratio is 1"."""
-        return min(1.0, 2 * min(self.p_below(), 1 - self.p_below())) if self.tested and self.error > 0 else 1.0
+        if not self.tested or self.log == 0:
+            return 1.0
+        return min(1.0, 2 * min(self.p_below(), 1 - self.p_below()))
 
     def claim(self, margin: float, alpha: float = ALPHA) -> str:
         """unchanged: inside 1 ± margin by two one-sided tests; else lower or higher where 1 is out of bounds; else undecided."""

@@ -14,8 +14,8 @@ from .timeline import MeterTrack
 SETTLE_NS = 700_000_000
 """Cut from both ends of an idle window: the processor's clock and the supply's capacitors take time to come to rest."""
 
-_LAGS_S = (1.0, 1.5, 2.0, 2.5, 3.0, 4.0)
-"""Over these times the counter's growth is compared with a straight line, to see how much the power itself wanders."""
+_LAGS_S = (0.5, 1.0, 2.0, 4.0)
+"""Over these times the power's sums are looked at, to see how much it wanders."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ def idle_power(track: MeterTrack, windows: Sequence[Window]) -> Idle:
     """Return the mean power over the idle `windows`: the slope of the counter in each, weighted by its length.
 
     The counter's steps are small against a window and fall anywhere between samples, so a straight line through them resolves
-    far less than one step; where power wanders, a line and the true mean differ by a fifth of the wandering.
+    far less than one step.
     """
     slopes = [slope for window in windows if (slope := _slope(track, window)) is not None]
     if not slopes:
@@ -69,17 +69,25 @@ def _slope(track: MeterTrack, window: Window) -> _Slope | None:
     t_s, counted_j = t_s - t_s.mean(), counted_j - counted_j.mean()
     watts = float(t_s @ counted_j / (t_s @ t_s))
     steps = track.quantum_j**2 / 12 / float(t_s @ t_s)
-    wander = _wander_j2_per_s(t_s, counted_j - watts * t_s, track.quantum_j) / (5 * inner.seconds)
-    return _Slope(watts, steps + wander, inner.seconds)
+    # A line and the mean over the inner window differ by a fifth of the wandering, the inner window and the whole by the rest.
+    share = 1 / 5 + 1 - inner.seconds / window.seconds
+    return _Slope(watts, steps + _wander_j2_per_s(track, mine) * share / inner.seconds, inner.seconds)
 
 
-def _wander_j2_per_s(t_s: np.ndarray, rest_j: np.ndarray, quantum_j: float) -> float:
-    """Growth of the variance of what is left beside the line, per second; 0 where there is nothing beyond the steps."""
-    step_s = (t_s[-1] - t_s[0]) / (len(t_s) - 1)
+def _wander_j2_per_s(track: MeterTrack, mine: np.ndarray) -> float:
+    """Growth of the energy's variance, per second, that a wandering power makes, by the readings of P; 0 where they are missing.
+
+    Sums over some time, less that time's share of the whole, scatter by the growth times time times (1 - time / whole).
+    """
+    p_w, t_s = track.p_w[mine], track.host_ns[mine] / 1e9
+    if not np.isfinite(p_w).all():
+        return 0.0
+    step_s = float(t_s[-1] - t_s[0]) / (len(t_s) - 1)
+    running = np.concatenate([[0.0], np.cumsum(p_w - p_w.mean()) * step_s])
     rates = []
-    for lag_s in _LAGS_S:
-        away = round(lag_s / step_s)
-        if 0 < away <= len(t_s) // 3:
-            moved = rest_j[away:] - rest_j[:-away]
-            rates.append((float(np.mean(moved**2)) - quantum_j**2 / 6) / (away * step_s))
-    return max(0.0, float(np.mean(rates))) if rates else 0.0
+    for over_s in _LAGS_S:
+        away = round(over_s / step_s)
+        if 0 < away <= len(p_w) // 2:
+            moved = running[away:] - running[:-away]
+            rates.append(float(np.mean(moved**2)) / (away * step_s * (1 - away / len(p_w))))
+    return max(rates, default=0.0)

@@ -2,7 +2,7 @@
 
 Layers of equal shape take equal time in every token, so watching them tells nothing about one of them. What tells them apart is
 the random choice of the layer that is computed once more. The design therefore holds each layer's ordinary time only as its
-constant share of all layers' time, and its repeats where they really lay: estimates rest on the random choice alone, and neither
+constant share of all ordinary time, and its repeats where they really lay: estimates rest on the random choice alone, and neither
 a jitter of times nor a layer's fixed place within the token can pass for knowledge.
 """
 
@@ -20,9 +20,6 @@ from .occupancy import Occupancy
 from .registers import Registers
 from .timeline import MeterTrack, SpanTable
 
-_ORDINARY = np.zeros(256, dtype=bool)
-_ORDINARY[[events.KIND[name] for name in ("attention", "ffn", "layer")]] = True
-
 AGE_STEP_S = 0.02
 """Distance of the two windows beside the middle one, by which the age and the blur of P's readings are refined."""
 
@@ -32,8 +29,8 @@ INSIDE = 0.999
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Rows of one kind: `at_s`, `response` (n,), `seconds` of each layer and of the rest (n, n_layers + 1), and `stretch` (n,),
-    the number of the uninterrupted stretch of decoding that a row lies in.
+    """Rows of one kind: `at_s`, `response` (n,), `seconds` (n, n_layers + 2) of each layer, of the rest and once more of all
+    repeats together, and `stretch` (n,), the number of the uninterrupted stretch of decoding that a row lies in.
 
     Registers: response in joules, between neighbouring samples. Power: response in joules too, P times its window; `slope` and
     `bend` are what `seconds` change by where a reading is AGE_STEP_S younger, and by where its age scatters.
@@ -45,6 +42,11 @@ class Rows:
     stretch: np.ndarray
     slope: np.ndarray | None = None
     bend: np.ndarray | None = None
+
+    @property
+    def lasts_s(self) -> np.ndarray:
+        """Length of each row, (n,)."""
+        return np.asarray(self.seconds[:, :-1].sum(axis=1))
 
     def aged(self, shift: float, blur: float) -> Rows:
         """The rows with the readings' age moved and blurred, in units of `slope` and `bend`.
@@ -89,42 +91,31 @@ def _windows(track: MeterTrack, lag: Lag) -> list[tuple[np.ndarray, np.ndarray]]
 
 
 def _on_grid(grid_ns: np.ndarray, spans: SpanTable, times: LayerTimes) -> np.ndarray:
-    """Seconds of each layer (repeats, and its share of ordinary time), then of the rest of decoding; shape (n, n_layers + 1)."""
+    """Seconds of each layer (its repeats, and its share of all ordinary time), of the rest of decoding, and of all repeats."""
     n = len(times.layers)
-    grid = Occupancy(grid_ns, n + 2)
-    ordinary, decoding = n, n + 1
+    grid = Occupancy(grid_ns, n + 1)
     for columns in spans.chunks():
-        kind, phase = columns["kind"], columns["phase"]
-        keep = (phase == events.KIND["decode"]) & (columns["layer"] >= 0)
-        repeated = keep & (kind == events.KIND["repeat"])
+        kind = columns["kind"]
+        repeated = (columns["phase"] == events.KIND["decode"]) & (columns["layer"] >= 0) & (kind == events.KIND["repeat"])
         _add(grid, columns, repeated, np.searchsorted(times.layers, columns["layer"][repeated]))
-        _add(grid, columns, keep & _ORDINARY[kind], ordinary)
-        _add(grid, columns, kind == events.KIND["decode"], decoding)
+        _add(grid, columns, kind == events.KIND["decode"], n)
     seconds = grid.seconds()
-    share = times.ordinary_s() / max(times.ordinary_s().sum(), 1e-12)
-    layers = seconds[:, :n] + seconds[:, ordinary, None] * share
-    rest = seconds[:, decoding] - seconds[:, : n + 1].sum(axis=1)
-    return np.column_stack([layers, rest])
+    repeats, again = seconds[:, :n], seconds[:, :n].sum(axis=1)
+    ordinary = seconds[:, n] - again
+    share = times.ordinary_s() / max(ordinary.sum(), 1e-12)
+    return np.column_stack([ordinary[:, None] * share + repeats, ordinary * max(1 - share.sum(), 0.0), again])
 
 
 def _add(grid: Occupancy, columns: dict[str, np.ndarray], keep: np.ndarray, column: np.ndarray | int) -> None:
     found = np.flatnonzero(keep)
     begin_ns, end_ns = columns["begin_ns"][found], columns["end_ns"][found]
-    if isinstance(column, int) and len(found):
-        begin_ns, end_ns = _joined(begin_ns, end_ns)
     grid.add(begin_ns, end_ns, np.broadcast_to(np.asarray(column, dtype=np.int64), begin_ns.shape))
-
-
-def _joined(begin_ns: np.ndarray, end_ns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Spans of one column that follow each other without a pause, as one: a token's layers are mostly two or three pieces."""
-    starts = np.flatnonzero(np.append(True, begin_ns[1:] != end_ns[:-1]))
-    return begin_ns[starts], end_ns[np.append(starts[1:], len(end_ns)) - 1]
 
 
 def _register_rows(registers: Registers, running: np.ndarray, base_ns: int) -> Rows:
     step_s = np.diff(registers.at_ns) / 1e9
     seconds = np.diff(running, axis=0)
-    keep = (seconds.sum(axis=1) >= INSIDE * step_s) & (step_s > 0)
+    keep = (seconds[:, :-1].sum(axis=1) >= INSIDE * step_s) & (step_s > 0)
     keep &= (registers.segment[1:] == registers.segment[:-1]) & (registers.faults[1:] == 0)
     at = np.flatnonzero(keep)
     stretch = np.cumsum(np.diff(at, prepend=-2) != 1)
@@ -132,7 +123,7 @@ def _register_rows(registers: Registers, running: np.ndarray, base_ns: int) -> R
 
 
 def _power_rows(track: MeterTrack, inside: list[np.ndarray], window_s: float, base_ns: int, power_scale: float) -> Rows:
-    decoding_s = np.min([seconds.sum(axis=1) for seconds in inside], axis=0)
+    decoding_s = np.min([seconds[:, :-1].sum(axis=1) for seconds in inside], axis=0)
     at = np.flatnonzero((decoding_s >= INSIDE * window_s) & np.isfinite(track.p_w))
     stretch = np.cumsum((np.diff(at, prepend=-2) != 1) | (track.lost[at] > 0))
     older, middle, younger = (seconds[at] for seconds in inside)

@@ -52,7 +52,8 @@ def layer_energies(
 def _total(times: LayerTimes, decode: Consumption) -> Total:
     assert decode.budget is not None
     layers_s = times.ordinary_s() + times.seconds[:, PARTS.index("repeat")]
-    return Total(decode.total.value, decode.budget.own, np.append(layers_s, decode.seconds - layers_s.sum()))
+    repeats_s = float(times.seconds[:, PARTS.index("repeat")].sum())
+    return Total(decode.total.value, decode.budget.own, np.append(layers_s, [decode.seconds - layers_s.sum(), repeats_s]))
 
 
 def _layer(at: int, times: LayerTimes, decode: Consumption, fit: LayerFit | None, gain_sd: float) -> Layer:
@@ -86,9 +87,9 @@ def _parts(times: LayerTimes, decode: Consumption, fit: LayerFit | None) -> tupl
     rest_s = decode.seconds - float(ordinary_s.sum() + repeat_s.sum())
     mean_w = decode.total.value / decode.seconds
     known = fit is not None and bool(fit.told_apart.all()) and bool((times.repeats >= FEWEST_REPEATS).all())
-    watts = fit.watts if fit is not None and known else np.full(len(ordinary_s) + 1, mean_w)
+    watts = fit.watts if fit is not None and known else np.append(np.full(len(ordinary_s) + 1, mean_w), 0.0)
     return (
-        Part("layers", float(ordinary_s.sum()), float(ordinary_s @ watts[:-1])),
-        Part("repeated layers", float(repeat_s.sum()), float(repeat_s @ watts[:-1])),
-        Part("rest of decode", rest_s, rest_s * float(watts[-1])),
+        Part("layers", float(ordinary_s.sum()), float(ordinary_s @ watts[:-2])),
+        Part("repeated layers", float(repeat_s.sum()), float(repeat_s @ (watts[:-2] + watts[-1]))),
+        Part("rest of decode", rest_s, rest_s * float(watts[-2])),
     )

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
+from scipy.linalg import cho_solve, solve_triangular
 from scipy.optimize import nnls
 
 from .layer_design import LayerDesign, Rows
@@ -23,6 +24,9 @@ RESOLUTION = 0.05
 PRIOR_SD = 0.3
 """Spread of layers about their mean that the gate reckons with, relative; so far off, a layer is not to be missed."""
 
+REPEAT_SD = 0.005
+"""By how much the power of repeated layers as a whole may differ from that of first computations, relative."""
+
 BLOCK_S = 2.0
 """Least length of a block of time, which may have a drift of power of its own."""
 
@@ -30,12 +34,13 @@ BLOCK_TOKENS = 12
 """A block is at least so many tokens long, or it could not tell layers apart."""
 
 _SPREADS = np.geomspace(0.003, 0.6, 24)
-_PASSES = 4
+_MOST_PASSES = 12
+_SETTLED = 5e-4
 
 
 @dataclass(frozen=True, slots=True)
 class Total:
-    """All of decoding: `joules` with standard deviation `sd`, and the `seconds` (n + 1,) of each layer and of the rest in it."""
+    """All of decoding: `joules` with standard deviation `sd`, and the `seconds` in it by column of the design."""
 
     joules: float
     sd: float
@@ -44,8 +49,8 @@ class Total:
 
 @dataclass(frozen=True, slots=True)
 class LayerFit:
-    """`watts` (n + 1,) of the layers and of the rest of decoding, with their `covariance`; `resolution` and `told_apart` (n,) by
-    the gate; `spread`: relative spread of the layers' watts."""
+    """`watts` (n + 2,) of the layers, of the rest of decoding, and by how much repeats differ from first computations, with their
+    `covariance`; `resolution` and `told_apart` (n,) by the gate; `spread`: relative spread of the layers' watts."""
 
     watts: np.ndarray
     covariance: np.ndarray
@@ -70,19 +75,21 @@ def fit_layers(design: LayerDesign, quantum_j: float, total: Total, token_s: flo
     """Fit the watts; None where there are too few rows to say anything. `token_s`: mean time of a token."""
     if len(design.registers.response) < 20:
         return None
-    common_w = float(design.registers.response.sum() / max(design.registers.seconds.sum(), 1e-9))
+    common_w = float(design.registers.response.sum() / max(design.registers.lasts_s.sum(), 1e-9))
     block_s = max(BLOCK_S, BLOCK_TOKENS * token_s)
-    watts = np.full(design.registers.seconds.shape[1], common_w)
-    for _pass in range(_PASSES):
+    watts = np.append(np.full(design.registers.seconds.shape[1] - 1, common_w), 0.0)
+    for _pass in range(_MOST_PASSES):
         normal = _without_drift(_normal_equations(design, quantum_j, watts, block_s), watts)
         fit = _solve(_with_total(normal, total), common_w)
-        watts = fit.watts
+        moved, watts = np.abs(fit.watts - watts).max(), fit.watts
+        if moved < _SETTLED * common_w:
+            break
     return fit
 
 
 def _aged(rows: Rows, watts: np.ndarray) -> Rows:
     """Refine age and blur of the readings of P by the run itself: least squares of what the watts leave over."""
-    if rows.slope is None or rows.bend is None:
+    if rows.slope is None or rows.bend is None or np.ptp(watts[:-1]) == 0:
         return rows
     beside = np.column_stack([rows.response - rows.seconds @ watts, rows.slope @ watts, rows.bend @ watts])
     white = whiten(_series(rows, watts), beside)
@@ -104,13 +111,13 @@ def _normal_equations(design: LayerDesign, quantum_j: float, watts: np.ndarray, 
 def _counter(rows: Rows, quantum_j: float, watts: np.ndarray) -> np.ndarray:
     residual = rows.response - rows.seconds @ watts
     wander = wandering(rows.stretch, rows.at_s, residual, quantum_j)
-    return counter_covariance(rows.stretch, rows.seconds.sum(axis=1), quantum_j, max(wander, 1e-6))
+    return counter_covariance(rows.stretch, rows.lasts_s, quantum_j, max(wander, 1e-6))
 
 
 def _series(rows: Rows, watts: np.ndarray) -> np.ndarray:
     """Readings of P overlap in their averaging windows, and so do their errors."""
     step_s = max(float(np.median(np.diff(rows.at_s))), 1e-3)
-    bands = int(np.clip(np.ceil(4 * np.median(rows.seconds.sum(axis=1)) / step_s), 1, 60))
+    bands = int(np.clip(np.ceil(4 * np.median(rows.lasts_s) / step_s), 1, 60))
     return series_covariance(rows.stretch, rows.response - rows.seconds @ watts, bands)
 
 
@@ -132,8 +139,8 @@ def _without_drift(normal: _Normal, watts: np.ndarray) -> _Normal:
 
     The offsets are random effects; integrated out, they take from each block what it says of the sum of all columns.
     """
-    along = normal.matrix.sum(axis=2)
-    strength, pull = along.sum(axis=1), normal.vector.sum(axis=1)
+    along = normal.matrix[:, :, :-1].sum(axis=2)
+    strength, pull = along[:, :-1].sum(axis=1), normal.vector[:, :-1].sum(axis=1)
     used = strength > 0
     offset = (pull - along @ watts)[used] / strength[used]
     variance = max(float(np.mean(offset**2 - 1 / strength[used])), 1e-12)
@@ -157,7 +164,7 @@ def _padded(array: np.ndarray, n: int) -> np.ndarray:
 
 def _solve(normal: _Normal, common_w: float) -> LayerFit:
     matrix, vector = normal.matrix.sum(axis=0), normal.vector.sum(axis=0)
-    n = len(vector) - 1
+    n = len(vector) - 2
     gate = np.linalg.inv(matrix + _prior(n, PRIOR_SD * common_w, common_w))
     tries = [_posterior(matrix, vector, _prior(n, spread * common_w, common_w), spread) for spread in _SPREADS]
     weight = np.exp([tried.evidence - max(t.evidence for t in tries) for tried in tries])
@@ -184,19 +191,32 @@ def _posterior(matrix: np.ndarray, vector: np.ndarray, prior: np.ndarray, spread
     """One spread of the layers: mean, covariance by its two causes, and the logarithm of the marginal likelihood."""
     precision = matrix + prior
     factor = np.linalg.cholesky(precision)
-    watts, _rest = nnls(factor.T, np.linalg.solve(factor, vector))
+    watts = _non_negative(factor, vector)
     inverse = np.linalg.inv(precision)
-    contrasts = len(vector) - 2
+    contrasts = len(vector) - 3
     evidence = vector @ inverse @ vector / 2 - np.log(np.diag(factor)).sum() - contrasts * np.log(spread)
     return _Posterior(watts, inverse @ matrix @ inverse, inverse @ prior @ inverse, float(evidence))
 
 
+def _non_negative(factor: np.ndarray, vector: np.ndarray) -> np.ndarray:
+    """Solve L L' watts = vector; where a power came out below 0, again with all powers held at 0 or above."""
+    found = cho_solve((factor, True), vector)
+    if (found[:-1] >= 0).all():
+        return np.asarray(found)
+    signed = np.column_stack([factor.T, -factor.T[:, -1]])  # what sets repeats apart may have either sign
+    bounded, _rest = nnls(signed, solve_triangular(factor, vector, lower=True))
+    return np.append(bounded[:-2], bounded[-2] - bounded[-1])
+
+
 def _prior(n: int, sd_w: float, common_w: float) -> np.ndarray:
-    """Precision of the n layers about their mean, and of the rest of decoding about it too, never as closely as layers."""
-    precision = np.zeros((n + 1, n + 1))
+    """Precision of the n layers about their mean, of the rest of decoding about it too, never as closely as layers, and of what
+    sets repeats apart from first computations."""
+    precision = np.zeros((n + 2, n + 2))
     precision[:n, :n] = (np.eye(n) - 1 / n) / sd_w**2
-    away = np.append(np.full(n, -1 / n), 1.0)
-    return np.asarray(precision + np.outer(away, away) / (PRIOR_SD * common_w) ** 2)
+    away = np.append(np.full(n, -1 / n), [1.0, 0.0])
+    precision += np.outer(away, away) / (PRIOR_SD * common_w) ** 2
+    precision[-1, -1] += 1 / (REPEAT_SD * common_w) ** 2
+    return precision
 
 
 def _inflation(normal: _Normal, watts: np.ndarray) -> float:

@@ -11,10 +11,13 @@ from epi_protocol import messages
 
 from ..clocks import ClockMap
 from ..errors import RunFileError
+from .placing import host_times, place
 from .run import BoardRecord, NodeRecord
 
 CHUNK = 1 << 20
 """Spans that are worked on at once."""
+
+__all__ = ["MeterTrack", "SpanTable", "energy_faults", "meter_track", "place", "span_table"]
 
 _UNREADABLE = messages.flag("MEASURE_INVALID") | messages.flag("ABSENT")
 _NOT_COUNTED = messages.flag("ABSENT") | messages.flag("ENERGY_LATE")
@@ -128,43 +131,9 @@ def span_table(node: NodeRecord) -> SpanTable:
         for name in ("begin_ns", "end_ns"):
             for first in range(0, len(columns[name]), CHUNK):
                 piece = columns[name][first : first + CHUNK]
-                piece[:] = place(piece, fitted)[0]
+                piece[:] = host_times(piece, fitted)
         node.placed = SpanTable(columns, fitted.worst_bound_ns, node.dropped)
     return node.placed
-
-
-def place(peer_ns: np.ndarray, clock: ClockMap) -> tuple[np.ndarray, np.ndarray]:
-    """Return (host_ns int64, bound_ns float64) of peer instants of shape (n,), by the map's knots.
-
-    Same rule as ClockMap.to_host_ns, for many instants at once.
-    """
-    knots = clock.knots
-    at_ns = np.array([knot.peer_ns for knot in knots], dtype=np.int64)
-    shift = np.array([knot.host_ns - knot.peer_ns for knot in knots], dtype=np.float64)
-    bounds = np.array([knot.bound_ns for knot in knots])
-    base = at_ns[0]
-    x, knot_x = (peer_ns - base).astype(np.float64), (at_ns - base).astype(np.float64)
-    offset = np.interp(x, knot_x, shift - shift[0])
-    bound = np.maximum(np.interp(x, knot_x, bounds), _step_bound(x, knot_x, bounds))
-    for outside, knot in ((x < knot_x[0], knots[0]), (x > knot_x[-1], knots[-1])):
-        if outside.any():
-            away = x[outside] - float(knot.peer_ns - base)
-            offset[outside] = (knot.host_ns - knot.peer_ns - shift[0]) + away * (knot.rate - 1)
-            bound[outside] = knot.bound_ns + np.abs(away) * _growth(clock, knot.peer_ns, away[0])
-    return peer_ns + np.int64(round(shift[0])) + np.round(offset).astype(np.int64), bound
-
-
-def _growth(clock: ClockMap, edge_ns: int, away_ns: float) -> float:
-    """How fast the bound grows beyond the first or the last knot, per nanosecond."""
-    step_ns = 1_000_000_000 if away_ns > 0 else -1_000_000_000
-    return (clock.to_host_ns(edge_ns + step_ns)[1] - clock.to_host_ns(edge_ns)[1]) / abs(step_ns)
-
-
-def _step_bound(x: np.ndarray, knot_x: np.ndarray, bounds: np.ndarray) -> np.ndarray:
-    """The larger bound of the two knots around each instant."""
-    after = np.clip(np.searchsorted(knot_x, x, side="right"), 0, len(knot_x) - 1)
-    before = np.clip(after - 1, 0, len(knot_x) - 1)
-    return np.maximum(bounds[before], bounds[after])
 
 
 def _segments(heads: np.ndarray) -> np.ndarray:

@@ -36,6 +36,13 @@ class Ambient:
         self._writer: RunWriter | None = None
         self._began_ns = 0
 
+    @property
+    def state(self) -> str:
+        """What a person wants to know: recording, waiting for a run to end, off, or why it was stopped."""
+        if not self._hours:
+            return "off"
+        return self.failure or ("recording" if self._writer is not None else "waiting")
+
     def write(self, topic: str, host_ns: int, body: Mapping[str, Any]) -> None:
         """Record one message."""
         if not self._hours or self.failure:
@@ -85,9 +92,7 @@ class Ambient:
         name = utc.translate(str.maketrans("", "", "-:"))[:15]
         metadata = {"run": f"{host_ns:016x}", "label": "ambient", "node": "", "channel": "", "utc": utc, "host_ns": str(host_ns)}
         about = {"host": platform.node(), "epid": __version__, "protocol": str(PROTOCOL_VERSION)}
-        writer = RunWriter(
-            self.folder / f"ambient-{name}Z-{host_ns:016x}.mcap", metadata | about, f"epid {__version__}"
-        )
+        writer = RunWriter(self.folder / f"ambient-{name}Z-{host_ns:016x}.mcap", metadata | about, f"epid {__version__}")
         self._began_ns = host_ns
         for topic, then_ns, body in self._preroll(host_ns):
             writer.write(topic, then_ns, {"host_ns": then_ns, **body})

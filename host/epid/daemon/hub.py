@@ -16,6 +16,7 @@ from epi_protocol.errors import ProtocolError
 
 from ..clocks import Exchange, host_now_ns
 from ..errors import EpidError, UsageError
+from .gate import MAX_NAME, MAX_SESSIONS, check_storable, node_name, short, text
 from .keyring import Doorkeeper, KeyRing
 from .pinger import Pinger
 from .recorder import Closed, OpenRun, Recorder
@@ -80,14 +81,18 @@ class Hub:
         """Answer messages until cancelled."""
         while True:
             identity, *frames = await self._socket.recv_multipart()
-            host_ns = host_now_ns()
-            try:
-                kind, body = events.unpack(frames)
-                await self._handle(identity, kind, body, host_ns)
-            except (ProtocolError, EpidError) as error:
-                self.refused += 1
-                self.recorder.note(1, f"refused a message of a node: {error}", host_ns)
-                await self._send(identity, "refused", {"reason": str(error)})
+            await self.take(identity, frames, host_now_ns())
+
+    async def take(self, identity: bytes, frames: list[bytes], host_ns: int) -> None:
+        """Do what one message asks for; one that cannot be done is refused in a sentence, and changes nothing."""
+        try:
+            kind, body = events.unpack(frames)
+            await self._handle(identity, kind, body, host_ns)
+        except (ProtocolError, EpidError) as error:
+            reason = short(error)
+            self.refused += 1
+            self.recorder.note(1, f"refused a message of a node: {reason}", host_ns)
+            await self._send(identity, "refused", {"reason": reason})
 
     async def ping(self) -> None:
         """Send the pings that are due; close what silent nodes left open."""
@@ -150,6 +155,8 @@ class Hub:
         elif kind == "hello":
             await self._hello(identity, body, host_ns)
         else:
+            if kind != "spans":
+                check_storable(kind, body)
             session = self.sessions.get(identity)
             if session is None:
                 raise UsageError(f"{kind} from a node that has not said hello")
@@ -188,12 +195,11 @@ class Hub:
 
     async def _hello(self, identity: bytes, body: dict[str, Any], host_ns: int) -> None:
         events.check_version(body, "this node")
-        node = str(body.get("node") or "")
-        if not node:
-            raise UsageError("hello without a node name")
-        self.sessions[identity] = NodeSession(
-            identity, node, str(body.get("session", "")), str(body.get("host", "")), str(body.get("engine", "")), body, host_ns
-        )
+        check_storable("hello", body)
+        if identity not in self.sessions and len(self.sessions) >= MAX_SESSIONS:
+            raise UsageError(f"{MAX_SESSIONS} nodes are connected already; this daemon takes no more")
+        session, host, engine = (text(body, key, MAX_NAME) for key in ("session", "host", "engine"))
+        self.sessions[identity] = NodeSession(identity, node_name(body), session, host, engine, body, host_ns)
         await self._send(identity, "welcome", {"protocol": PROTOCOL_VERSION, "daemon": self._daemon_id})
 
     def _pong(self, session: NodeSession, body: dict[str, Any], host_ns: int) -> None:

@@ -30,6 +30,9 @@ _HEAD = {
     "epid_clock_bound_seconds": ("gauge", "Half width of the map from a peer's clock to the daemon's."),
     "epid_run_spans_total": ("counter", "Spans recorded in an open run."),
     "epid_run_dropped_spans_total": ("counter", "Spans of an open run that its node lost."),
+    "epid_run_unwritten_batches": ("gauge", "Batches of an open run that wait to be flushed to its file."),
+    "epid_disk_free_bytes": ("gauge", "What may still be written to the disk of the run files."),
+    "epid_open_windows": ("gauge", "Measuring windows that clients have open."),
     "epid_refused_messages_total": ("counter", "Messages of nodes that were refused, since the daemon started."),
 }
 
@@ -76,8 +79,7 @@ class Totals:
 def page(status: dict[str, Any], totals: Totals) -> bytes:
     """Return the metrics of a daemon's status in Prometheus's text format; a missing figure has no line."""
     families: dict[str, Metric] = {}
-    refused: Row = ("epid_refused_messages_total", {}, status["refused_messages"])
-    for name, labels, value in [*_boards(status, totals), *_peers(status), refused]:
+    for name, labels, value in [*_boards(status, totals), *_peers(status), *_daemon(status)]:
         if value is not None:
             kind, meaning = _HEAD[name]
             family = families.setdefault(name, Metric(name.removesuffix("_total"), meaning, kind))
@@ -120,6 +122,13 @@ def _peers(status: dict[str, Any]) -> Iterator[Row]:
         labels = {"run": run["run"], "node": run["node"]}
         yield "epid_run_spans_total", labels, run["spans"]
         yield "epid_run_dropped_spans_total", labels, run["dropped"]
+        yield "epid_run_unwritten_batches", labels, run["unwritten_batches"]
+
+
+def _daemon(status: dict[str, Any]) -> Iterator[Row]:
+    yield "epid_refused_messages_total", {}, status["refused_messages"]
+    yield "epid_disk_free_bytes", {}, status["disk_free_bytes"]
+    yield "epid_open_windows", {}, status["windows"]
 
 
 def _seconds(bound_us: float | None) -> float | None:

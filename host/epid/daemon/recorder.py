@@ -20,6 +20,7 @@ from ..record.topics import NOTE_TOPIC, node_topic
 from ..record.writer import RunWriter
 from .ambient import Ambient
 from .disk import Disk, Room
+from .gate import MAX_RUNS, text
 
 PREROLL_NS = 40_000_000_000
 """How far back a new run file reaches for clock exchanges, so that its first samples already stand on a fitted clock."""
@@ -76,11 +77,13 @@ class Recorder:
 
     def open(self, node: str, body: Mapping[str, Any], host_ns: int) -> OpenRun:
         """Start the run that a node's `run_begin` asks for, or go on with it where it is still open."""
-        run, label = str(body.get("run", "")), str(body.get("label", ""))
+        run, label = text(body, "run"), text(body, "label")
         if not re.fullmatch(r"[0-9a-f]{8,32}", run):
             raise UsageError(f"run id {run!r} is not 8 to 32 hex digits")
         if run in self.runs and self.runs[run].node == node:
             return self.runs[run]
+        if len(self.runs) >= MAX_RUNS:
+            raise UsageError(f"{MAX_RUNS} runs are open already; end some of them")
         self._check_disk()
         self.ambient.pause()
         opened = OpenRun(run, label, node, self._start_file(run, label, node, host_ns))
@@ -139,7 +142,7 @@ class Recorder:
         for opened in list(self.runs.values()):
             self._guard(opened, partial(opened.writer.flush, host_ns))
             if opened.run in self.runs and opened.end_body is not None and host_ns >= opened.close_at_ns:
-                closed.append(self.close(opened, str(opened.end_body.get("status", "complete"))))
+                closed.append(self.close(opened, text(opened.end_body, "status") or "complete"))
         return closed
 
     def close(self, opened: OpenRun, status: str) -> Closed:
@@ -149,10 +152,11 @@ class Recorder:
         opened.writer.close(end)
         return Closed(opened, status)
 
-    def sync(self) -> None:
-        """Make durable what was flushed; may be called from another thread."""
-        for opened in list(self.runs.values()):
-            opened.writer.sync()
+    def give_up(self, opened: OpenRun, error: RunFileError) -> None:
+        """Record a run no further: its file stays readable up to the last flush, the others go on."""
+        if self.runs.pop(opened.run, None) is not None:
+            opened.writer.abandon()
+            self.failed.append(Closed(opened, str(error)))
 
     def take_acks(self, opened: OpenRun) -> list[int]:
         """Return and forget the batches that are on disk since the last call; call after a flush."""
@@ -205,13 +209,11 @@ class Recorder:
         self._guard(opened, partial(opened.writer.write, topic, host_ns, {"host_ns": host_ns, **body}))
 
     def _guard(self, opened: OpenRun, action: Callable[[], None]) -> None:
-        """Do a write; where it fails, give this run up: its file stays readable up to the last flush, the others go on."""
+        """Do a write; where it fails, give this run up."""
         try:
             action()
         except RunFileError as error:
-            if self.runs.pop(opened.run, None) is not None:
-                opened.writer.abandon()
-                self.failed.append(Closed(opened, str(error)))
+            self.give_up(opened, error)
 
     def _check_disk(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)

@@ -23,7 +23,10 @@ def daemon_status(hub: Hub, recorder: Recorder, boards: list[dict[str, Any]], st
         "endpoint": hub.endpoint,
         "up_s": round((host_now_ns() - started_ns) / 1e9, 1),
         "folder": str(recorder.folder),
+        "disk_free_bytes": recorder.disk.free_bytes(),
+        "ambient": recorder.ambient.state,
         "refused_messages": hub.refused,
+        "windows": hub.windows.open_count,
         "boards": boards,
         "nodes": [node_status(session, recorder) for session in hub.sessions.values()],
         "runs": [run_status(run) for run in recorder.runs.values()],
@@ -78,6 +81,7 @@ def run_status(run: Any) -> dict[str, Any]:
         "spans": run.spans,
         "dropped": run.dropped,
         "messages": run.writer.messages,
+        "unwritten_batches": len(run.unacked),
     }
 
 

@@ -15,6 +15,7 @@ from epi_protocol import events, messages
 
 from ..errors import UsageError
 from .board import BoardSession, Sample
+from .gate import MAX_NAME, text
 
 MAX_OPEN = 1000
 LEASE_NS = 86_400_000_000_000
@@ -75,17 +76,22 @@ class Windows:
         self._open: dict[tuple[bytes, str], Window] = {}
         self._recent: dict[str, deque[Sample]] = {}
 
+    @property
+    def open_count(self) -> int:
+        """Windows that have not been answered yet."""
+        return len(self._open)
+
     def begin(self, client: bytes, body: Mapping[str, Any], host_ns: int) -> Window:
         """Open a window now; UsageError says why not."""
         events.check_version(body, "this client")
-        window, name, meter = (str(body.get(key, "")) for key in ("window", "name", "meter"))
+        window, name, meter = (text(body, key, MAX_NAME) for key in ("window", "name", "meter"))
         self._forget_old(host_ns)
         if len(self._open) >= MAX_OPEN:
             raise UsageError(f"{MAX_OPEN} measuring windows are open already; end some of them")
         if not window or (client, window) in self._open:
             raise UsageError(f"window {name!r} is open already, or has no id")
         board, channel = self._meter(meter)
-        opened = self._open[client, window] = Window(client, window, name[:80], board, channel, board.boot_id, host_ns)
+        opened = self._open[client, window] = Window(client, window, name, board, channel, board.boot_id, host_ns)
         for sample in self._recent.get(board.board_id, ()):
             if sample.head["boot_id"] == board.boot_id:
                 self._feed(opened, sample)
@@ -94,7 +100,7 @@ class Windows:
 
     def end(self, client: bytes, body: Mapping[str, Any], host_ns: int) -> None:
         """Close a window now; its answer comes from `done` when the meter has been read once more."""
-        opened = self._open.get((client, str(body.get("window", ""))))
+        opened = self._open.get((client, text(body, "window", MAX_NAME)))
         if opened is None:
             raise UsageError("window_end for a window that is not open; the daemon may have been restarted since")
         opened.end_ns = opened.end_ns or host_ns

@@ -77,9 +77,12 @@ class RunWriter:
         self._flushed_ns = host_ns
 
     def sync(self) -> None:
-        """Make durable what was flushed; may be called from another thread, and takes as long as the disk does."""
-        if not self._file.closed:
+        """Make durable what was flushed; may run in another thread, and takes as long as the disk does."""
+        try:
             os.fdatasync(self._file.fileno())
+        except (OSError, ValueError) as error:
+            if not self._file.closed:  # closed meanwhile: it was made durable then
+                raise RunFileError(f"cannot write to the run file {self.path}: {error}") from error
 
     def close(self, metadata: Mapping[str, str]) -> None:
         """Write the closing metadata and the index, and make the file durable."""

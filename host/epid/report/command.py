@@ -58,6 +58,8 @@ def report(
         from .document import document
 
         click.echo(json.dumps(document(study), indent=1, allow_nan=False))
+    if as_json and not (page or figures or tables):
+        return
     made = _make(study)
     written = _write(study, made, page, figures, tables)
     if not as_json:

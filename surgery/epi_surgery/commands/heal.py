@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from epi_surgery.hashing import default_cache
-from epi_surgery.output import check_target
+from epi_surgery.output import check_folder, check_target
 from epi_surgery.progress import bar
 from epi_surgery.table import aligned
 
@@ -25,27 +25,31 @@ if TYPE_CHECKING:
 @click.option("--seed", type=int, default=0, show_default=True, help="Which windows are drawn.")
 @click.option("--strength", type=float, default=0.01, show_default=True, help="Pull towards the weights as they are.")
 @click.option("--feed-forward", is_flag=True, help="Re-solve the feed-forward's down projections too.")
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="The healed GGUF to write.")
+@click.option("--distil", type=click.IntRange(0), default=0, metavar="STEPS", help="Then train so many steps towards ORIGINAL.")
+@click.option("--rate", type=float, default=1e-4, show_default=True, help="Adam's learning rate in these steps.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="What to write, of the kind that CUT is.")
 @click.option("--force", is_flag=True, help="Replace an existing file.")
 @click.option("--json", "as_object", is_flag=True, help="One JSON object instead of text.")
 def heal(original: Path, cut: Path, out: Path, force: bool, as_object: bool, **options: Any) -> None:
-    """Re-solve the output projections of CUT, a GGUF cut from ORIGINAL, so that it does what ORIGINAL did.
+    """Re-solve the output projections of CUT, a GGUF or folder cut from ORIGINAL, so that it does what ORIGINAL did.
 
-    Closed form, layer by layer, no training. ORIGINAL healed by itself would not change: what is gained is not learnt from
-    the text. Without --text the model writes its own. Nothing is written unless perplexity on unseen windows has fallen.
+    Closed form, layer by layer; training only with --distil. ORIGINAL healed by itself would not change: what is gained is
+    not learnt from the text. Without --text the model writes its own. Nothing is written unless perplexity on windows that
+    healing did not see has fallen.
 
     \b
     Example: epi-surgery heal model.gguf cut.gguf --text book.txt --out healed.gguf
     """
     from epi_surgery.heal.closed_form import Healing
-    from epi_surgery.heal.task import heal_model
+    from epi_surgery.heal.distil import Distillation
+    from epi_surgery.heal.task import Treatment, heal_model
     from epi_surgery.rank.calibration import Wanted
 
-    check_target(out, force, original)
-    check_target(out, force, cut)
+    for source in (original, cut):
+        (check_folder if cut.is_dir() else check_target)(out, force, source)
     wanted = Wanted(options["texts"], options["tokens"], options["window"], options["seed"])
-    healing = Healing(options["strength"], options["feed_forward"])
-    found = heal_model(original, cut, wanted, healing, out, default_cache(), bar)
+    treatment = Treatment(Healing(options["strength"], options["feed_forward"]), Distillation(options["distil"], options["rate"]))
+    found = heal_model(original, cut, wanted, treatment, out, default_cache(), bar)
     click.echo(json.dumps(asdict(found) | {"path": str(out)}, indent=2) if as_object else summary(found))
 
 

@@ -1,8 +1,8 @@
-"""Healing from beginning to end: original, cut model and text in, a healed GGUF out that is shown to be better."""
+"""Healing from beginning to end: original, cut model and text in, a healed model out that is shown to be better."""
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +10,12 @@ import torch
 from torch import Tensor
 
 from epi_surgery.errors import SurgeryError
-from epi_surgery.gguf_file import GgufFile
 from epi_surgery.heal.closed_form import Healing, heal
-from epi_surgery.heal.written import write_healed
+from epi_surgery.heal.distil import Distillation, distil
+from epi_surgery.heal.patient import Patient, open_patient
 from epi_surgery.model.load import Loaded, load
 from epi_surgery.model.loss import mean_loss
 from epi_surgery.model.source import find_source, identify, n_bytes_of
-from epi_surgery.output import final_name
 from epi_surgery.progress import Bar
 from epi_surgery.rank.calibration import Wanted, calibrate
 
@@ -38,36 +37,46 @@ class Healed:
     requantised: tuple[str, ...]
 
 
-def heal_model(original: Path, cut: Path, wanted: Wanted, healing: Healing, out: Path, cache: Path | None, bar: Bar) -> Healed:
+@dataclass(frozen=True)
+class Treatment:
+    """The closed form, and what follows it."""
+
+    healing: Healing = field(default_factory=Healing)
+    distillation: Distillation = field(default_factory=Distillation)
+
+
+def heal_model(
+    original: Path, cut: Path, wanted: Wanted, treatment: Treatment, out: Path, cache: Path | None, bar: Bar
+) -> Healed:
     """Heal `cut` towards `original` into `out`; raises SurgeryError, with nothing written, where it did not get better."""
-    with GgufFile(cut) as opened:
-        _check_parent(opened, original, cache, bar)
-        dense, pupil = load(original, progress=bar), load(cut, progress=bar)
+    with open_patient(cut) as patient:
+        _check_parent(patient, cut, original, cache, bar)
+        dense, pupil = load(original, progress=bar), patient.load(cut, bar)
         windows, texts = calibrate(dense, wanted)
         teaching, judging = _divided(windows)
         uncut, before = _perplexity(dense, judging), _perplexity(pupil, judging)
-        with bar("healing", len(pupil.layers)) as advance:
-            changed = heal(dense, pupil, teaching, healing, advance)
+        with bar("healing", dense.model.config.num_hidden_layers) as advance:
+            changed = heal(dense, pupil, teaching, treatment.healing, advance)
+        if treatment.distillation.steps:
+            with bar("distilling", treatment.distillation.steps) as advance:
+                changed = distil(dense, pupil, teaching, list(changed), treatment.distillation, advance)
         record: dict[str, Any] = {"texts": texts, "tokens": teaching.numel(), "window": wanted.window, "seed": wanted.seed}
-        with final_name(out) as part:
-            requantised = write_healed(part, opened, changed, record | asdict(healing), bar)
-            after = _perplexity(load(part, progress=bar), judging)
+        with patient.place(out) as part:
+            requantised = patient.write(part, changed, record | asdict(treatment), bar)
+            after = _perplexity(patient.load(part, bar), judging)
             _check_better(before, after, teaching.numel())
-    names = tuple(recipe.name for recipe in requantised)
-    return Healed(out, teaching.numel(), judging.numel(), uncut, before, after, tuple(changed), names)
+    return Healed(out, teaching.numel(), judging.numel(), uncut, before, after, tuple(changed), requantised)
 
 
-def _check_parent(cut: GgufFile, original: Path, cache: Path | None, bar: Bar) -> None:
-    parent = cut.text("epi.parent_sha256")
+def _check_parent(patient: Patient, cut: Path, original: Path, cache: Path | None, bar: Bar) -> None:
+    parent = patient.parent
     if not parent:
-        raise SurgeryError(f"{cut.path}: does not say what it was cut from; only models cut by epi-surgery can be healed")
+        raise SurgeryError(f"{cut}: does not say what it was cut from; only models cut by epi-surgery can be healed")
     source = find_source(original)
     with bar("hashing the model", n_bytes_of(source)) as advance:
         found = identify(source, cache, advance)
     if found.sha256 != parent:
-        raise SurgeryError(
-            f"{cut.path}: was cut from a model with sha256 {parent[:12]}…, not from {original} ({found.sha256[:12]}…)"
-        )
+        raise SurgeryError(f"{cut}: was cut from a model with sha256 {parent[:12]}…, not from {original} ({found.sha256[:12]}…)")
 
 
 def _divided(windows: Tensor) -> Sequence[Tensor]:

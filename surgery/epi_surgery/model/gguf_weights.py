@@ -29,16 +29,16 @@ _BLOCK = {
 ROPE_FACTORS = "rope_freqs.weight"
 # llama.cpp's converter reorders these rows so that rotation pairs neighbours instead of halves; other architectures don't.
 _REORDERED = ("llama", "deci")
-Place = Callable[[str, Tensor], None]
 
 
-def fill(model: GgufFile, module: PreTrainedModel, dtype: torch.dtype, store: Store, advance: Callable[[int], None]) -> None:
-    """Give every parameter of `module` (built on the meta device) its tensor; raises UnsupportedModel by a tensor's name.
+def fill(model: GgufFile, module: PreTrainedModel, dtype: torch.dtype, store: Store, advance: Callable[[int], None]) -> set[str]:
+    """Give the parameters of `module` (built on the meta device) their tensors; returns the names of those that got one.
 
+    Raises UnsupportedModel naming a tensor that has no place or does not fit its place.
     `store` says what the module holds for each: the values themselves, or only their shape where they went to disk.
     """
     head_dim = module.config.head_dim
-    arch = model.text("general.architecture")
+    arch, filled = model.text("general.architecture"), set()
     for stored in model.tensors.values():
         advance(stored.n_bytes)
         if stored.name == ROPE_FACTORS:
@@ -48,6 +48,8 @@ def fill(model: GgufFile, module: PreTrainedModel, dtype: torch.dtype, store: St
         if arch in _REORDERED and name.rpartition(".")[0].endswith(("q_proj", "k_proj")):
             values = halves(values, head_dim)
         place(module, name, store(name, values), f"{model.path}: tensor {stored.name}")
+        filled.add(name)
+    return filled
 
 
 def torch_name(name: str, where: str) -> str:

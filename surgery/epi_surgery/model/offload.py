@@ -7,7 +7,7 @@ from typing import Any
 
 from accelerate import dispatch_model, infer_auto_device_map
 from accelerate.utils import offload_weight, save_offload_index
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import PreTrainedModel
 
 from epi_surgery.errors import SurgeryError
@@ -40,7 +40,6 @@ class Spreading:
     """Sends each weight to its place as it is read, so that the model never stands whole in memory."""
 
     def __init__(self, model: PreTrainedModel, offload: Offload) -> None:
-        _check_folder(offload.folder)
         self._model, self._offload = model, offload
         layer = type(next(iter(model.model.layers))).__name__
         self._places = infer_auto_device_map(model, offload.budget(), no_split_module_classes=[layer])
@@ -77,6 +76,7 @@ def _parents(name: str) -> list[str]:
     return [".".join(parts[:n]) for n in range(len(parts), -1, -1)]
 
 
-def _check_folder(folder: Path) -> None:
+def check_folder(folder: Path) -> None:
+    """Raise SurgeryError where the folder for offloaded weights does not exist."""
     if not folder.is_dir():
         raise SurgeryError(f"{folder}: no such folder; create it first, with room for the whole model")

@@ -45,23 +45,23 @@ def gate_scores(loaded: Loaded, windows: Tensor, groups: bool, training: Trainin
     order = _batches(len(windows), training)
     for batch in order:
         optimiser.zero_grad()
-        _loss(loaded, windows[batch], log_a, groups, training.weight, generator).backward()
+        _backward(loaded, windows[batch], log_a, groups, training.weight, generator)
         optimiser.step()
         advance(1)
     per_head = [_per_head(layer.group, values.detach(), groups) for layer, values in zip(loaded.layers, log_a, strict=True)]
     return tuple(tuple(values.tolist()) for values in per_head)
 
 
-def _loss(
+def _backward(
     loaded: Loaded, windows: Tensor, log_a: list[Tensor], groups: bool, weight: float, generator: torch.Generator
-) -> Tensor:
+) -> None:
     drawn = [draw_gates(values, generator) for values in log_a]
     gates = [_per_head(layer.group, gate, groups) for layer, gate in zip(loaded.layers, drawn, strict=True)]
-    with torch.enable_grad(), gated(loaded.layers, gates):
-        losses = token_losses(logits(loaded, windows), windows).mean()
     # In heads, so that one weight means the same at both levels.
     n_open = torch.cat([_per_head(layer.group, expected_open(a), groups) for layer, a in zip(loaded.layers, log_a, strict=True)])
-    return losses + weight * n_open.sum()
+    # The way back belongs inside too: an offloaded layer is computed again there.
+    with torch.enable_grad(), gated(loaded.layers, gates):
+        (token_losses(logits(loaded, windows), windows).mean() + weight * n_open.sum()).backward()
 
 
 def draw_gates(log_a: Tensor, generator: torch.Generator) -> Tensor:

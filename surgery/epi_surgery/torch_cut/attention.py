@@ -13,6 +13,9 @@ from torch.nn import functional
 
 from epi_surgery.torch_cut.places import Places, is_slice
 
+# Of queries and of keys, over one head's width.
+Norms = tuple[nn.Module, nn.Module]
+
 
 class GroupedAttention(nn.Module):
     """Takes the place of a decoder layer's self_attn; same arguments, same result.
@@ -20,13 +23,12 @@ class GroupedAttention(nn.Module):
     `kqv` has the rows (keys, queries, values) in the order of `places`, `o` the columns of the queries in that order.
     """
 
-    def __init__(
-        self, places: Places, kqv: nn.Linear, o: nn.Linear, norms: tuple[nn.Module, nn.Module] | None, index: int
-    ) -> None:
+    def __init__(self, places: Places, kqv: nn.Linear, o: nn.Linear, norms: Norms | None, index: int) -> None:
         super().__init__()
         self.places, self.layer_idx = places, index
         self.kqv, self.o_proj = kqv, o
-        self.q_norm, self.k_norm = norms or (None, None)
+        self.q_norm: nn.Module | None = norms[0] if norms else None
+        self.k_norm: nn.Module | None = norms[1] if norms else None
         n_q, n_kv = len(places.query), len(places.kv)
         self._n_q, self._n_kv = n_q, n_kv
         self.head_dim = kqv.out_features // (n_q + 2 * n_kv)
@@ -35,7 +37,7 @@ class GroupedAttention(nn.Module):
         self._slice = is_slice(places.used)
         width = self.head_dim
         self._first, self._last = places.used[0] * width, (places.used[-1] + 1) * width
-        half = torch.ones(width)
+        half = torch.ones(width, dtype=kqv.weight.dtype)
         half[: width // 2] = -1.0
         self.register_buffer("_sign", half, persistent=False)
         self.register_buffer("_owners", torch.tensor(places.owners), persistent=False)

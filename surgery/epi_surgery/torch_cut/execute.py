@@ -1,21 +1,18 @@
 """Cut a model into a checkpoint for PyTorch: written under a temporary name, proved, and only then given its final one."""
 
-import os
-import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from epi_surgery.errors import BadPlan, SurgeryError
+from epi_surgery.errors import BadPlan
 from epi_surgery.gguf_file import GgufFile
 from epi_surgery.make_plan import counts_of
 from epi_surgery.model.load import DTYPES
 from epi_surgery.open_model import Model, identify_model, numbers_of
-from epi_surgery.output import check_space
+from epi_surgery.output import check_space, final_folder
 from epi_surgery.plan import Plan, check_same_model
 from epi_surgery.progress import Bar
 from epi_surgery.prove import Proof
@@ -46,7 +43,7 @@ def execute(model: Model, plan: Plan, out: Path, dtype: str, with_proof: bool, c
     ):
         raise BadPlan("the plan's numbers do not fit the model: it was edited by hand; make it again with epi-surgery plan")
     check_space(out.parent, plan.shares.parameters.after * (4 if isinstance(model, GgufFile) and dtype == "float32" else 2))
-    with _final_folder(out) as part:
+    with final_folder(out) as part:
         with bar("writing the model", len(model.tensors)) as advance:
             counted = _counted(donor_tensors(model, arch.head_dim_k, DTYPES[dtype]), advance)
             save(part, _donor_config(model), plan, counted)
@@ -79,21 +76,3 @@ def _tokenizer(model: Model, folder: Path) -> None:
     from epi_surgery.model.tokens import tokenizer_of
 
     tokenizer_of(find_source(model.path)).save_pretrained(folder)
-
-
-@contextmanager
-def _final_folder(path: Path) -> Iterator[Path]:
-    """Yield a new folder beside `path`; rename it on success, delete it on any failure."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    part.mkdir()
-    try:
-        yield part
-        if path.is_dir():
-            shutil.rmtree(path)
-        part.replace(path)
-    except OSError as error:
-        raise SurgeryError(
-            f"{path}: cannot be written: {(error.strerror or str(error)).lower()}; nothing was left behind"
-        ) from error
-    finally:
-        shutil.rmtree(part, ignore_errors=True)

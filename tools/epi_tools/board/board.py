@@ -9,7 +9,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Protocol
+from typing import Protocol
 
 from epi_tools.board.errors import BoardError
 from epi_tools.board.hello import Hello
@@ -110,10 +110,6 @@ class Board:
     def run(self, code: str, doing: str = "run a snippet", timeout_s: float = 10.0) -> str:
         """Run `code` and return what it printed; `doing` completes "The board could not …"."""
         return self._runner.run(code, doing, timeout_s)
-
-    def evaluate(self, expression: str, doing: str = "evaluate a snippet") -> Any:
-        """Value of a MicroPython expression whose repr is a Python literal."""
-        return ast.literal_eval(self.run(f"print(repr({expression}))", doing).strip())
 
     def read(self, path: str) -> bytes:
         """Content of a file; small ones, in one piece."""

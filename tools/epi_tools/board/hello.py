@@ -52,6 +52,11 @@ class Listener:
         self._port, self._line = port, line
         self._decoder = FrameDecoder()
 
+    @property
+    def is_meter(self) -> bool:
+        """Whether anything that came was a frame of ours."""
+        return self._decoder.frames > 0
+
     def listen(self) -> None:
         """Take what has come, waiting a moment for the first byte. SerialException and OSError when the line is gone."""
         for payload in self._decoder.feed(self._line.read(max(1, self._line.in_waiting))):

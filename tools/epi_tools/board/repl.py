@@ -16,13 +16,17 @@ from epi_protocol.frame import encode_command
 from epi_protocol.messages import pack_repl
 from epi_tools.board.errors import BoardError, SnippetError
 from epi_tools.board.hello import Hello, Listener
-from epi_tools.board.ports import check_port, open_port, open_trouble
+from epi_tools.board.ports import check_port, open_port, open_trouble, url_of
 
 HELLO_S = 2.5  # a running firmware says HELLO every second
+LATE_HELLO_S = 10.0  # where samples come, HELLO will
 _LEAVE_S = 5.0
 _LINE_S = 0.05
-PROMPT_S = 2.0
+PROMPT_S = 4.0
 _ANSWER_S = 10.0
+_RAW_PROMPT = b"raw REPL; CTRL-B to exit\r\n"
+_QUIET_S = 0.15
+_LOOK_S = 0.01
 
 
 class Repl:
@@ -32,7 +36,7 @@ class Repl:
         self.port, self._clock = port, clock
         check_port(port)
         try:
-            self._transport = SerialTransport(port, timeout=_LINE_S)
+            self._transport = SerialTransport(url_of(port), timeout=_LINE_S)
             self._transport.serial.write_timeout = 5
         except (TransportError, OSError, serial.SerialException) as error:
             open_port(port, _LINE_S).close()  # says why, which mpremote keeps to itself
@@ -67,29 +71,51 @@ class Repl:
     def _leave_program(self) -> Hello | None:
         """Stop the firmware by the wire's REPL command, if one says HELLO."""
         listener = Listener(self.port, self._transport.serial)
-        deadline = self._clock() + HELLO_S
+        began = self._clock()
         with self._one_sentence():
-            while not listener.hello and self._clock() < deadline:
+            while not listener.hello and self._clock() - began < (LATE_HELLO_S if listener.is_meter else HELLO_S):
                 listener.listen()
             if listener.hello:
                 self._transport.serial.write(encode_command(pack_repl()))
-                said = self._transport.read_until(1, b">>> ", timeout=_LEAVE_S, timeout_overall=_LEAVE_S)
-                if not said.endswith(b">>> "):
+                if not self._hears(b">>> ", _LEAVE_S):
                     raise BoardError(
                         f"The firmware on {self.port} does not leave for the prompt: replug the board and try again."
                     )
         return listener.hello
 
+    def _hears(self, ending: bytes, timeout_s: float) -> bool:
+        """Whether the line says `ending` in time, whatever else it says; nothing behind it is read."""
+        line, said, deadline = self._transport.serial, b"", self._clock() + timeout_s
+        while not said.endswith(ending) and self._clock() < deadline:
+            said = (said + line.read(1))[-len(ending) :]
+        return said.endswith(ending)
+
+    def _hush(self) -> None:
+        """Interrupt what runs and wait for silence."""
+        line, deadline, heard_at = self._transport.serial, self._clock() + PROMPT_S, self._clock()
+        line.write(b"\r\x03")
+        while self._clock() - heard_at < _QUIET_S:
+            if line.in_waiting:
+                line.read(line.in_waiting)
+                heard_at = self._clock()
+            if self._clock() > deadline:
+                raise BoardError(
+                    f"What is on {self.port} talks without end and does not stop at Ctrl-C: is it the board's port? "
+                    "If so, unplug the board and plug it in again."
+                )
+            time.sleep(_LOOK_S)
+
     def _enter(self) -> None:
-        self._transport.serial.timeout = PROMPT_S
+        """To the raw prompt. Not by mpremote's own way, which reads an endless talker for ever."""
         with self._one_sentence():
-            try:
-                self._transport.enter_raw_repl(soft_reset=False, timeout_overall=PROMPT_S)
-            except TransportError as error:
+            self._hush()
+            self._transport.serial.write(b"\r\x01")
+            if not self._hears(_RAW_PROMPT, PROMPT_S):
                 raise BoardError(
                     f"Nothing on {self.port} answers like a MicroPython: is it the board's port? "
                     "If so, unplug the board and plug it in again."
-                ) from error
+                )
+        self._transport.in_raw_repl = True
         self._transport.serial.timeout = _ANSWER_S
 
     @contextlib.contextmanager

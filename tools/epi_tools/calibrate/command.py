@@ -36,7 +36,7 @@ class Complaint(click.ClickException):
 
 
 @click.command(epilog=EXAMPLE)
-@click.option("--port", help="Serial port of the board; default: the only one that is plugged in.")
+@click.option("--port", help="Serial port of the board, or tcp://HOST:PORT; default: the only one that is plugged in.")
 @click.option("--board", "board_id", help="Id of the board that is meant; another is refused.")
 @click.option("--channel", type=click.IntRange(0, 3), required=True, help="Channel to calibrate.")
 @click.option("--steps", metavar="LIST", help=f"Some of {','.join(STEPS)}; default: all, with --yes {GAIN}.")

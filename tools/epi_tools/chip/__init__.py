@@ -14,7 +14,7 @@ from epi_tools.chip.circuit import (
     PowerSource,
     Sensors,
 )
-from epi_tools.chip.line_faults import LineFaults
+from epi_tools.chip.line_faults import CutLine, LineFaults
 from epi_tools.chip.spi_port import SpiPort, read_frame, write_frame
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "Atm90e26",
     "ChipTiming",
     "Circuit",
+    "CutLine",
     "Imperfections",
     "LineFaults",
     "Load",

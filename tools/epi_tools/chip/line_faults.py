@@ -1,6 +1,19 @@
-"""Faults on the SPI lines of one chip: random bit flips, and scripted ones for one access at a time."""
+"""Faults on the SPI lines of one chip: random bit flips, scripted ones for one access at a time, and no line at all."""
 
 from random import Random
+
+
+class CutLine:
+    """A line on which nothing arrives: the chip hears no clock, and the host reads ones."""
+
+    def cuts(self, _word: int, _clock: int) -> bool:
+        return True
+
+    def flips_mosi(self, _clock: int) -> int:
+        return 0
+
+    def flips_miso(self, _clock: int) -> int:
+        return 0
 
 
 class LineFaults:

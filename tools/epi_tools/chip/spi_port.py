@@ -7,7 +7,7 @@ shifted out what it could. More: a write is refused, a read stands. 6 ms without
 from collections.abc import Callable
 
 from epi_tools.chip.atm90e26 import Atm90e26
-from epi_tools.chip.line_faults import LineFaults
+from epi_tools.chip.line_faults import CutLine, LineFaults
 
 ACCESS_CLOCKS = 24
 _RELEASED = 0xFF  # MISO is not driven: the pull-up reads as ones
@@ -16,7 +16,7 @@ _RELEASED = 0xFF  # MISO is not driven: the pull-up reads as ones
 class SpiPort:
     """Pins CS, SCLK, MOSI and MISO of one chip."""
 
-    def __init__(self, chip: Atm90e26, clock: Callable[[], int], faults: LineFaults | None = None) -> None:
+    def __init__(self, chip: Atm90e26, clock: Callable[[], int], faults: LineFaults | CutLine | None = None) -> None:
         self.chip = chip
         self.faults = faults
         self.accesses = 0

@@ -31,7 +31,7 @@ class Complaint(click.ClickException):
 
 
 @click.command(epilog=EXAMPLE)
-@click.option("--port", metavar="PATH", help="Serial port of the board; default: the only board that is plugged in.")
+@click.option("--port", metavar="PATH", help="Serial port of the board, or tcp://HOST:PORT; default: the only one plugged in.")
 @click.option("--uf2", type=IMAGE, help="First flash of a bare board: MicroPython for it, as a UF2 file from micropython.org.")
 @click.option("--drive", type=FOLDER, help="With --uf2: the mounted BOOTSEL drive; default: the only one there is.")
 @click.option(

@@ -44,13 +44,15 @@ class Board:
             Atm90e26(source, self._bus_clock.read_ns, circuit, seed=setting.seed * 8 + channel)
             for channel, (source, circuit) in enumerate(zip(sources, setting.circuits, strict=True))
         ]
-        self.bus = SpiBus([SpiPort(chip, self._bus_clock.read_ns) for chip in self.chips])
+        self.ports = [SpiPort(chip, self._bus_clock.read_ns) for chip in self.chips]
+        self.bus = SpiBus(self.ports)
         self._flash = tempfile.TemporaryDirectory(prefix="epi-board-")
         Path(self._flash.name, "config.json").write_text(setting.config)
         self.console, self._terminal = pty.openpty()
         tty.setraw(self._terminal)
         os.set_blocking(self.console, False)
         self.boots = 0
+        self._cut = ""
         self._process: subprocess.Popen[bytes] | None = None
         self._connection: socket.socket | None = None
         self.power_on()
@@ -64,6 +66,8 @@ class Board:
     def power_on(self, cause: int = POWER_ON) -> None:
         """Boot the firmware. Its pins float until it sets them; the chips keep what they have."""
         self.stop()
+        if self._cut:
+            self._cut, cause = "", POWER_ON
         self.bus.release()
         self._connection, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
@@ -73,12 +77,18 @@ class Board:
 
     def why_down(self) -> str | None:
         """Why the board has to boot again, or None while it runs."""
+        if self._cut:
+            return self._cut
         if self.tunnel.reset_asked:
             return "it asked for a reset"
         if self.tunnel.watchdog_bites(self._clock()):
             return "its watchdog was not fed"
         code = self._process.poll() if self._process else None
         return None if code is None else f"its interpreter ended with code {code}"
+
+    def cut_power(self, reason: str) -> None:
+        """Have the board boot again, as after power-on, for `reason`."""
+        self._cut = reason
 
     def keep_up(self) -> None:
         """Let the chips integrate even when nobody reads them."""

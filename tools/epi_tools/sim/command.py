@@ -18,7 +18,10 @@ from epi_tools.plant import ChannelSpecError, Ledger, parse_channels
 from epi_tools.plant.channels import GRAMMAR, build_source
 from epi_tools.plant.cpu_load import NodePower
 from epi_tools.sim.board import Board, BoardSetting
+from epi_tools.sim.faults import GRAMMAR as FAULT_GRAMMAR
+from epi_tools.sim.faults import Fault, FaultSpecError, parse_faults
 from epi_tools.sim.host_port import HostPort, PortError, PtyPort, TcpPort
+from epi_tools.sim.injector import Injector
 from epi_tools.sim.micropython import BoardError, find_firmware
 from epi_tools.sim.simulator import Simulator
 from epi_tools.sim.truth import Setting, TruthFile
@@ -28,6 +31,10 @@ EXAMPLE = """\b
 Example, four nodes of which one follows a process on this machine:
   epi sim --port-link ./meter --truth truth.json \\
       --channel 0=cpu:@run.pid --channel 1=const:5 --channel 2=steps:3.5x5,11x5 --channel 3=sine:7,2,10
+
+\b
+A meter on a bad line whose second chip loses its supply after 10 s, and everybody's after a minute:
+  epi sim --port-link ./meter --channel 0=const:5 --faults flips:1e-5,1=reset@10,brown-out@60
 """
 
 
@@ -67,6 +74,7 @@ def host_clock() -> int:
 @click.option(
     "--hidden-phase", multiple=True, metavar="N=DEG", help="Channel N's transformer lags; 180 is one clamped on reversed."
 )
+@click.option("--faults", multiple=True, metavar="SPEC,…", help=f"What goes wrong, S seconds after the start: {FAULT_GRAMMAR}.")
 @click.option("--bench", type=click.Path(path_type=Path), help='What stands at the sockets, looked at while running: {"0": 60}.')
 @click.option("--idle-w", type=click.FloatRange(0), default=3.5, show_default=True, help="Watts of a cpu: channel at rest.")
 @click.option(
@@ -99,6 +107,7 @@ def sim(
     distortion: float,
     hidden_gain: tuple[str, ...],
     hidden_phase: tuple[str, ...],
+    faults: tuple[str, ...],
     bench: Path | None,
     idle_w: float,
     full_w: float,
@@ -115,15 +124,16 @@ def sim(
     try:
         rng = Random(seed)
         load, power = _load(displacement, distortion), NodePower(idle_w, full_w, cores)
-        specs = tuple(parse_channels(channels))
+        specs, planned = tuple(parse_channels(channels)), parse_faults(faults)
         circuits = tuple(
             Circuit(sensors, load, Mains(volts, line_hz), Imperfections() if ideal else Imperfections.typical(rng))
             for sensors in hidden_sensors(hidden_gain, hidden_phase)
         )
         board = BoardSetting(find_firmware(firmware), circuits, json.dumps({"sample_hz": sample_hz}), seed, ticks_us)
         _check_truth(truth)
-        _serve(board, Setting(seed, power, specs, circuits), _port_maker(port_link, tcp), truth, bench, duration, as_json)
-    except (ChannelSpecError, PortError, BoardError, WorkbenchError) as error:
+        setting = Setting(seed, power, specs, circuits)
+        _serve(board, setting, planned, _port_maker(port_link, tcp), truth, bench, duration, as_json)
+    except (ChannelSpecError, FaultSpecError, PortError, BoardError, WorkbenchError) as error:
         raise Complaint(str(error)) from error
     except KeyboardInterrupt:
         return
@@ -139,6 +149,7 @@ def _load(displacement: float, distortion: float) -> Load:
 def _serve(
     board_setting: BoardSetting,
     setting: Setting,
+    faults: list[Fault],
     make_port: Callable[[], HostPort],
     truth: Path | None,
     bench: Path | None,
@@ -156,7 +167,8 @@ def _serve(
         stack.callback(board.close)
         truth_file = TruthFile(truth, setting, ledger) if truth else None
         on_tick = Workbench(bench, board.chips, setting.circuits).look if bench else None
-        simulator = Simulator(board, port, ledger, truth_file, host_clock, on_tick)
+        injector = Injector(faults, board, host_clock, start_ns, setting.seed)
+        simulator = Simulator(board, port, ledger, truth_file, host_clock, on_tick, injector)
         _say_ready(port.name, setting, as_json)
         try:
             simulator.run(duration)

@@ -10,6 +10,7 @@ from epi_tools.plant import Ledger
 from epi_tools.sim.board import WATCHDOG, Board
 from epi_tools.sim.bridge import Bridge
 from epi_tools.sim.host_port import HostPort
+from epi_tools.sim.injector import Injector
 from epi_tools.sim.truth import TruthFile
 
 TICK_NS = 50_000_000
@@ -28,9 +29,10 @@ class Simulator:
         truth: TruthFile | None,
         clock: Callable[[], int],
         on_tick: Callable[[], None] | None = None,
+        injector: Injector | None = None,
     ) -> None:
         self._board, self._port, self._ledger, self._truth, self._clock = board, port, ledger, truth, clock
-        self._on_tick = on_tick
+        self._on_tick, self._injector = on_tick, injector
         self._bridge = Bridge(board.console, port)
         self._selector = selectors.DefaultSelector()
         self._port_filenos: list[int] = []
@@ -57,6 +59,7 @@ class Simulator:
             "spi": {"transactions": self._board.bus.transfers},
             "port": {"name": self._port.name, "bytes_sent": self._bridge.sent, "bytes_dropped": self._bridge.dropped},
             "boots": self._board.boots,
+            "faults": self._injector.happened if self._injector else [],
         }
 
     def _turn(self) -> None:
@@ -75,6 +78,8 @@ class Simulator:
             self._on_tick()
         self._ledger.close_books(now_ns)
         self._board.keep_up()
+        if self._injector:
+            self._injector.look()
         if now_ns >= self._next_truth_ns:
             self._next_truth_ns = now_ns + TRUTH_EVERY_NS
             self._write_truth()

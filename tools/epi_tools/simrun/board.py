@@ -20,6 +20,8 @@ from epi_tools.simrun.truth import Meter, Truth
 BOARD_ID = "53494d52554e0001"
 CHANNEL_NAME = "pi0"
 _POWER_UP_NS = 10_000_000
+_SWEEP_NS = 20_000_000
+"""Longer than one sweep over one chip takes, with what is sent after it."""
 
 
 class SimulatedBoard:
@@ -34,7 +36,7 @@ class SimulatedBoard:
         self._board = VirtualBoard([source], circuit, timing, start_ns, boot_rng.randrange(1 << 30))
         self.clock = self._board.clock
         self.clock.sleep_us(_POWER_UP_NS // 1000)
-        self.line = BoardLine(self.clock, delay_ns)
+        self.line = BoardLine(self.clock, delay_ns, max(0, 1_000_000_000 // meter.sample_hz - _SWEEP_NS))
         shown = RunningApart(truth.clocks.board_ppm, boot_rng.randrange(1 << 40))
         self._meter = _firmware_meter(self._board, BoardTicks(self.clock, shown), self.line, meter, boot_rng.randbytes(4))
 

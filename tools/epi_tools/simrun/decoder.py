@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,8 +17,29 @@ _CACHE_BYTES = 2
 _CONTEXT = 64
 
 
-def cut_layers(model: Model) -> tuple[bool, ...]:
-    """Which layers lose heads: all, the first quarter or the last quarter of them."""
+@dataclass(frozen=True, slots=True)
+class Heads:
+    """Query heads and KV heads that one layer keeps."""
+
+    query: tuple[int, ...]
+    kv: tuple[int, ...]
+
+
+def kept_heads(model: Model) -> tuple[Heads, ...]:
+    """What each layer keeps. Layers lose whole steps of the layout, and what rounding leaves over goes to the next one."""
+    group, kept, done = model.heads // model.kv_heads, [], 0
+    steps = group if model.layout == "balanced" else model.kv_heads
+    cut = _cut_layers(model)
+    for layer in range(model.n_layer):
+        wanted = round(model.pruned * steps * sum(cut[: layer + 1]) + 1e-9)
+        gone = min(max(0, wanted - done), steps - 1) if cut[layer] else 0
+        done += gone
+        kept.append(_without(model, gone))
+    return tuple(kept)
+
+
+def _cut_layers(model: Model) -> tuple[bool, ...]:
+    """Which layers may lose heads: all, the first quarter or the last quarter of them."""
     quarter = max(1, model.n_layer // 4)
     first, end = {"early": (0, quarter), "late": (model.n_layer - quarter, model.n_layer)}.get(
         model.pruned_layers, (0, model.n_layer)
@@ -25,17 +47,29 @@ def cut_layers(model: Model) -> tuple[bool, ...]:
     return tuple(first <= layer < end for layer in range(model.n_layer))
 
 
-def kept_heads(model: Model) -> tuple[int, ...]:
-    """Query heads of each layer after the cut: as many gone from every KV group, and one at least stays in each."""
+def _without(model: Model, gone: int) -> Heads:
     group = model.heads // model.kv_heads
-    gone = min(group - 1, round(model.pruned * group))
-    return tuple(model.heads - gone * model.kv_heads * cut for cut in cut_layers(model))
+    if model.layout == "groups":
+        return Heads(tuple(range(model.heads - gone * group)), tuple(range(model.kv_heads - gone)))
+    query = tuple(kv * group + at for kv in range(model.kv_heads) for at in range(group - gone))
+    return Heads(query, tuple(range(model.kv_heads)))
+
+
+def attention_share(model: Model, saved: float) -> np.ndarray:
+    """What is left of each layer's time for attention after the cut, shape (n_layer,).
+
+    Query heads take `saved` of their share of the time with them; a KV head that goes as well takes the rest of it too.
+    """
+    kept = kept_heads(model)
+    query = 1 - np.array([len(layer.query) for layer in kept]) / model.heads
+    kv = 1 - np.array([len(layer.kv) for layer in kept]) / model.kv_heads
+    return np.asarray(1 - saved * query - (1 - saved) * kv)
 
 
 def model_map(truth: Truth, evaluation: dict[str, Any] | None) -> dict[str, Any]:
     """The `model` of run_begin: header, plan of the cut where there is one, accuracy where it was asked for."""
-    model, kept = truth.model, kept_heads(truth.model)
-    name = model.name if kept == (model.heads,) * model.n_layer else f"{model.name}-{truth.arm}"
+    model, kept, whole = truth.model, kept_heads(truth.model), kept_heads(replace(truth.model, pruned=0.0))
+    name = model.name if kept == whole else f"{model.name}-{truth.arm}"
     described: dict[str, Any] = {
         "file": f"{name}.gguf",
         "name": name,
@@ -44,15 +78,15 @@ def model_map(truth: Truth, evaluation: dict[str, Any] | None) -> dict[str, Any]
         "architecture": "llama",
         "quantisation": "Q4_0",
         "n_layer": model.n_layer,
-        "n_head": list(kept),
-        "n_head_kv": [model.kv_heads] * model.n_layer,
+        "n_head": [len(layer.query) for layer in kept],
+        "n_head_kv": [len(layer.kv) for layer in kept],
         "n_embd": model.n_embd,
         "n_ff": [model.n_ff] * model.n_layer,
         "n_ctx_train": 2048,
         "simulated": True,
     }
-    if kept != (model.heads,) * model.n_layer:
-        described["plan"] = _plan(truth, kept)
+    if kept != whole:
+        described["plan"] = _plan(truth, kept, whole)
     if evaluation is not None:
         described |= {"eval": evaluation, "eval_matches": True}
     return described
@@ -86,42 +120,41 @@ def _wilson(correct: int, n: int, z: float = 1.959963984540054) -> list[float]:
     return [max(0.0, centre - half), min(1.0, centre + half)]
 
 
-def _plan(truth: Truth, kept: tuple[int, ...]) -> dict[str, Any]:
-    model = truth.model
-    whole = (model.heads,) * model.n_layer
-    head_dim = model.n_embd // model.heads
-    layers = [{"query": _kept_of_each_group(model, count), "kv": list(range(model.kv_heads))} for count in kept]
-    weights = {"before": _weights(model, whole), "after": _weights(model, kept)}
-    stored = {"before": round(weights["before"] * _BYTES_PER_WEIGHT), "after": round(weights["after"] * _BYTES_PER_WEIGHT)}
+def _plan(truth: Truth, kept: tuple[Heads, ...], whole: tuple[Heads, ...]) -> dict[str, Any]:
+    """The plan as the surgery writes it, as far as an analysis reads it."""
+    model, head_dim = truth.model, truth.model.n_embd // truth.model.heads
+    query, kv = ([sum(len(getattr(layer, side)) for layer in arm) for arm in (whole, kept)] for side in ("query", "kv"))
+    weights = [_weights(model, arm) for arm in (whole, kept)]
+    stored = [round(count * _BYTES_PER_WEIGHT) for count in weights]
     cache = _CONTEXT * 2 * head_dim
-    kv = model.kv_heads * model.n_layer
+    flops = [2 * count + 2 * cache * heads for count, heads in zip(weights, query, strict=True)]
+    read = [count + _CACHE_BYTES * cache * heads for count, heads in zip(stored, kv, strict=True)]
     return {
         "format": "epi-surgery plan",
-        "version": 1,
-        "model": {"name": model.name, "sha256": hashlib.sha256(model.name.encode()).hexdigest(), "n_bytes": stored["before"]},
+        "version": 2,
+        "model": {"name": model.name, "sha256": hashlib.sha256(model.name.encode()).hexdigest(), "n_bytes": stored[0]},
         "architecture": {
             "name": "llama",
             **{name: getattr(model, name) for name in ("n_layer", "n_embd", "n_vocab")},
             "head_dim_k": head_dim,
             "head_dim_v": head_dim,
-            "n_head": list(whole),
+            "n_head": [model.heads] * model.n_layer,
             "n_kv": [model.kv_heads] * model.n_layer,
             "n_ff": [model.n_ff] * model.n_layer,
         },
         "criterion": "simulated",
-        "aim": {"fraction": model.pruned, "layout": "heads", "target": model.pruned_layers, "uniform": True},
-        "layers": layers,
+        "aim": {
+            **{"fraction": model.pruned, "layout": model.layout, "target": model.pruned_layers},
+            **{"spread": "layer", "protected": [], "attention_free": False, "nodes": 1},
+        },
+        "layers": [{"query": list(layer.query), "kv": list(layer.kv)} for layer in kept],
         "shares": {
-            "query_heads": _count(sum(whole), sum(kept)),
-            "kv_heads": _count(kv, kv),
-            "parameters": _count(weights["before"], weights["after"]),
-            "tensor_bytes": _count(stored["before"], stored["after"]),
+            "query_heads": _count(*query),
+            "kv_heads": _count(*kv),
+            "parameters": _count(*weights),
+            "tensor_bytes": _count(*stored),
         },
-        "per_token": {
-            "context": _CONTEXT,
-            "flops": _count(*(2 * weights[at] + 2 * cache * sum(heads) for at, heads in (("before", whole), ("after", kept)))),
-            "read_bytes": _count(*(stored[at] + _CACHE_BYTES * cache * kv for at in ("before", "after"))),
-        },
+        "per_token": {"context": _CONTEXT, "flops": _count(*flops), "read_bytes": _count(*read)},
         "engine": "llama.cpp",
     }
 
@@ -130,16 +163,11 @@ def _count(before: int, after: int) -> dict[str, Any]:
     return {"before": before, "after": after, "removed_share": round((before - after) / before, 6)}
 
 
-def _weights(model: Model, heads: tuple[int, ...]) -> int:
+def _weights(model: Model, kept: tuple[Heads, ...]) -> int:
     """Weights that one token meets: four matrices of attention, three of the feed-forward half, the output head."""
     head_dim = model.n_embd // model.heads
-    attention = sum(2 * model.n_embd * head_dim * count + 2 * model.n_embd * head_dim * model.kv_heads for count in heads)
-    return attention + model.n_layer * 3 * model.n_embd * model.n_ff + model.n_vocab * model.n_embd
-
-
-def _kept_of_each_group(model: Model, count: int) -> list[int]:
-    group, stays = model.heads // model.kv_heads, count // model.kv_heads
-    return [kv * group + at for kv in range(model.kv_heads) for at in range(stays)]
+    heads = sum(len(layer.query) + len(layer.kv) for layer in kept)
+    return 2 * model.n_embd * head_dim * heads + model.n_layer * 3 * model.n_embd * model.n_ff + model.n_vocab * model.n_embd
 
 
 def _sha256(truth: Truth) -> str:

@@ -37,12 +37,14 @@ class BoardLine:
     """The firmware's serial port, with a host at the other end: see epi_firmware.serial_port.SerialPort for its methods.
 
     `deliver` sends the board a command that arrives later; `take` returns what the board has written and when it arrives.
+    After a frame nothing falls due on the board for `quiet_ns` at least: a wait that begins then is passed in one piece.
     """
 
     chunk = 4096
 
-    def __init__(self, clock: VirtualClock, delay_ns: Callable[[], int]) -> None:
-        self._clock, self._delay_ns = clock, delay_ns
+    def __init__(self, clock: VirtualClock, delay_ns: Callable[[], int], quiet_ns: int) -> None:
+        self._clock, self._delay_ns, self._quiet_ns = clock, delay_ns, quiet_ns
+        self._quiet_until_ns = 0
         self._coming: list[tuple[int, bytes]] = []
         self._inbox = bytearray()
         self._outbox = bytearray()
@@ -65,6 +67,8 @@ class BoardLine:
         if self._inbox:
             return True
         until_ns = self._clock.now_ns + timeout_ms * 1_000_000
+        if timeout_ms and not self._outbox:
+            until_ns = max(until_ns, self._quiet_until_ns)
         if self._coming and self._coming[0][0] <= until_ns:
             arrives_ns, command = self._coming.pop(0)
             self._clock.now_ns = max(self._clock.now_ns, arrives_ns)
@@ -84,6 +88,7 @@ class BoardLine:
     def write(self, buf: bytearray, start: int, n: int) -> int:
         """Take bytes from the board."""
         self._outbox += memoryview(buf)[start : start + n]
+        self._quiet_until_ns = self._clock.now_ns + self._quiet_ns
         return n
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from epi_protocol.events import KIND
-from epi_tools.simrun.decoder import cut_layers, kept_heads
+from epi_tools.simrun.decoder import attention_share
 from epi_tools.simrun.draws import around, draws
 from epi_tools.simrun.spans import SpanList, Spans
 from epi_tools.simrun.truth import PerLayer, Truth
@@ -99,10 +99,9 @@ class Inference:
 
 def attention_us(truth: Truth, seed: int) -> np.ndarray:
     """Microseconds of each layer's attention, less what the heads that are gone took; shape (n_layer,)."""
-    timing, model = truth.timing, truth.model
+    timing = truth.timing
     whole = per_layer(timing.attention_us, truth, draws(seed, "attention time"), timing.layer_spread)
-    gone = 1 - np.array(kept_heads(model)) / model.heads
-    return whole * np.where(cut_layers(model), 1 - timing.saved * gone, 1.0)
+    return whole * attention_share(truth.model, timing.saved)
 
 
 def per_layer(value: PerLayer, truth: Truth, rng: np.random.Generator, spread: float) -> np.ndarray:

@@ -19,12 +19,16 @@ from typing import Any, get_type_hints
 from epi_tools.simrun.errors import TruthError
 
 BASE_ARM = "baseline"
+LAYOUTS, TARGETS = ("balanced", "groups"), ("all", "early", "late")
 PerLayer = float | tuple[float, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """Shape of the decoder, and what was cut out of it: `pruned` is the share of query heads gone from `pruned_layers`."""
+    """Shape of the decoder, and what was cut out of it: `pruned` is the share of query heads gone from `pruned_layers`.
+
+    `layout` is balanced (as many query heads from every KV group) or groups (whole groups with their keys and values).
+    """
 
     name: str = "simulated-decoder"
     n_layer: int = 8
@@ -35,6 +39,7 @@ class Model:
     n_vocab: int = 8000
     pruned: float = 0.0
     pruned_layers: str = "all"
+    layout: str = "balanced"
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,6 +219,8 @@ def _check(truth: Truth, where: str) -> None:
         raise TruthError(f"{where}: {model.heads} heads in {model.n_layer} layers do not fit {model.kv_heads} KV heads.")
     if not 0 <= model.pruned < 1:
         raise TruthError(f"{where}: [model] pruned is the share of heads removed, from 0 up to but not 1, not {model.pruned:g}.")
+    if model.layout not in LAYOUTS or model.pruned_layers not in TARGETS:
+        raise TruthError(f"{where}: [model] layout is one of {', '.join(LAYOUTS)}, pruned_layers one of {', '.join(TARGETS)}.")
     for name in ("attention_us", "ffn_us"):
         _check_per_layer(getattr(truth.timing, name), model.n_layer, f"{where}: [timing] {name}")
     for name in ("attention_w", "ffn_w"):

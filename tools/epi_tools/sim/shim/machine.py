@@ -7,10 +7,11 @@ carry bytes; operations are those of `tunnel.py`. Nothing here allocates once th
 
 # mypy: ignore-errors
 
+import _thread
 import os
 
 import utime
-from micropython import const
+from micropython import const, schedule
 
 SIMULATED = True
 PWRON_RESET = 1
@@ -168,6 +169,38 @@ class SPI:
             raise ValueError("the simulated SPI moves at most 255 bytes at once")
         _tunnel.put_bytes(_TRANSFER, out, len(answer), filler)
         _tunnel.ask(answer)
+
+
+class Timer:
+    """A thread counts, and has the callback run between two instructions of the program, as a board's soft timer does."""
+
+    ONE_SHOT = 0
+    PERIODIC = 1
+
+    def __init__(self, id=-1, **settings):
+        self._round = 0
+        if settings:
+            self.init(**settings)
+
+    def init(self, *, mode=PERIODIC, freq=-1, period=-1, callback=None):
+        self._round += 1
+        self._callback = callback
+        _thread.start_new_thread(self._count, (self._round, 1000 // freq if freq > 0 else period, mode))
+
+    def deinit(self):
+        self._round += 1
+
+    def _count(self, number, period_ms, mode):
+        utime.sleep_ms(period_ms)
+        while self._round == number:
+            schedule(self._fire, number)
+            if mode == Timer.ONE_SHOT:
+                return
+            utime.sleep_ms(period_ms)
+
+    def _fire(self, number):
+        if self._round == number and self._callback:
+            self._callback(self)
 
 
 class WDT:

@@ -1,0 +1,77 @@
+"""Several boards, nodes and runs at once, and peers that behave oddly."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from epid.analysis.run import load_run
+from epid.analysis.timeline import span_table
+from fakes import board, node
+from fakes.epid_serve import Daemon
+from fakes.tcp_board import TcpBoard
+
+
+@pytest.fixture
+def two_meters():
+    first = TcpBoard(lambda t: 6.0)
+    second = TcpBoard(lambda t: 3.0, hello=board.hello(b"\5\6\7\x08", board_id="e66000000000beef"))
+    yield first, second
+    first.stop()
+    second.stop()
+
+
+def test_two_boards_and_two_runs_at_once(tmp_path, two_meters):
+    ports = [argument for meter in two_meters for argument in ("--tcp", f"127.0.0.1:{meter.port}")]
+    daemon = Daemon(tmp_path / "runs", *ports, "--channel", "pi0=e660123456789abc:0", "--channel", "pi1=e66000000000beef:1")
+    try:
+        for _ in two_meters:
+            daemon.wait_line("(simulated)")
+        peers = [node.Node(daemon.endpoint, name) for name in ("pi0", "pi1")]
+        runs = ["0123456789abcdef", "fedcba9876543210"]
+        paths = []
+        for peer, run in zip(peers, runs, strict=True):
+            peer.wait_for("welcome")
+            peer.send("run_begin", run=run, label=run[:2], node_ns=0)
+            paths.append(peer.wait_for("run_open")["path"])
+        for peer, run in zip(peers, runs, strict=True):
+            peer.answer_pings(0.7)
+            peer.send("spans", **node.spans([{"begin_ns": 1, "end_ns": 2, "kind": 1}], run=run))
+            peer.send("spans", **node.spans([], run=runs[0] if run == runs[1] else runs[1]))
+            with pytest.raises(AssertionError, match="which is not open"):
+                peer.wait_for("run_open")
+            peer.send("run_end", run=run, status="complete")
+            assert peer.wait_for("run_closed")["spans"] == 1
+            peer.close()
+    finally:
+        daemon.stop()
+    for path, name in zip(paths, ("pi0", "pi1"), strict=True):
+        found = load_run(tmp_path / "runs" / path.rpartition("/")[2])
+        assert list(found.nodes) == [name] and len(span_table(found.node).columns["kind"]) == 1
+        assert set(found.boards) == {"e660123456789abc", "e66000000000beef"}
+
+
+@pytest.mark.parametrize(("ahead_s", "sign", "ends"), [(86_400, r"\+", False), (-86_400, "-", True)])
+def test_a_node_whose_clock_jumps_by_a_day_is_one_sentence_and_nothing_is_lost(daemon, ahead_s, sign, ends):
+    peer = node.Node(daemon.endpoint)
+    peer.wait_for("welcome")
+    peer.send("run_begin", run=node.RUN, label="jump", node_ns=0)
+    path = peer.wait_for("run_open")["path"]
+    peer.send("spans", **node.spans([{"begin_ns": 1, "end_ns": 2, "kind": 1}]))
+    peer.answer_pings(1.2)
+    peer.ahead_ns = ahead_s * 1_000_000_000
+    if ends:
+        status = peer.wait_for("run_closed")["status"]
+        assert re.search("aborted: the clock of node pi0 jumped by -86400.", status)
+    else:
+        peer.answer_pings(2.5)
+        peer.send("run_end", run=node.RUN, status="complete")
+        assert peer.wait_for("run_closed")["status"] == "complete"
+    said = daemon.wait_line("the clock of node pi0 jumped by")
+    assert re.search(rf"jumped by {sign}(86400\.\d|86399\.9)", said)
+    peer.close()
+    run = load_run(Path(path))
+    assert len(span_table(run.node).columns["kind"]) == 1 and not run.damage
+    assert sum("jumped" in note for note in run.notes) == 1
+    (clock,) = run.node.clocks.values()
+    assert len(clock.fit().gaps) == (0 if ends else 1)
