@@ -79,7 +79,7 @@ class EnergyBooks:
         return ticks
 
     def _settle(self, forward, reverse, limit, now, other):
-        overbooked = (forward > 0 or reverse > 0) and self._overbooked(reverse, limit)
+        overbooked = (forward > 0 or reverse > 0) and self._overbooked(reverse, limit, now)
         wrong = other or overbooked or self._chip.doubtful or self._against_p(forward, reverse)
         if wrong or forward == LOST or reverse == LOST:
             self.skip()
@@ -105,7 +105,7 @@ class EnergyBooks:
         self._unwitnessed -= counted
         return counted > 0 and self._unwitnessed > 0
 
-    def _overbooked(self, reverse, limit):
+    def _overbooked(self, reverse, limit, now):
         """True when more was booked than the absolute register has counted; what that has on top is no fault (datasheet 5.4).
 
         A tick that comes between two readings puts one register ahead of the other, so both are read again, in this order:
@@ -115,18 +115,24 @@ class EnergyBooks:
             self._ask_witness()
         if self._unwitnessed == 0:
             return False
-        late = self._take(reg.AP_ENERGY, _FORWARD, limit)
+        if reverse > 0:
+            late = self._take(reg.AN_ENERGY, _REVERSE, limit)
+        else:
+            late = self._take(reg.AP_ENERGY, _FORWARD, limit)
         if late == NOT_READ:
             return False  # nobody there; asked again with the next sweep
         if self._unwitnessed:
             self._ask_witness()
-        return self._close_witness() or late == LOST
+        return self._close_witness(now) or late == LOST
 
-    def _close_witness(self):
-        """Carry over no more than the tick by which the registers may be out of step; return whether too much was booked."""
+    def _close_witness(self, now):
+        """Return whether too much was booked. Too little is carried over: what may have come since `now`, and a tick for the
+        fractions in the registers, which need not be in step."""
         overbooked = self._unwitnessed > 0
-        anew = overbooked or self._late_sweeps or self._anything_goes
-        self._unwitnessed = 0 if anew or self._unwitnessed == 0 else -1
+        carry = self._possible(now, self._clock.ticks_us())
+        if not (self._late_sweeps or self._anything_goes):
+            carry += 1
+        self._unwitnessed = 0 if overbooked else max(self._unwitnessed, -carry)
         return overbooked
 
     def _against_p(self, forward, reverse):
@@ -143,7 +149,10 @@ class EnergyBooks:
     def _limit(self, now):
         if self._anything_goes or self._late_sweeps > self._measurable_sweeps:
             return _ANY_TICKS
-        rate = self._load_max + (abs(self._signed_p()) * self._per_p_x256 >> 7)
-        elapsed = self._clock.ticks_diff(now, self._read_at) >> 12
-        limit = ((elapsed + 1) * rate >> 8) + 2
+        limit = self._possible(self._read_at, now) + 2
         return limit if limit < _ANY_TICKS else _ANY_TICKS
+
+    def _possible(self, since, now):
+        """Ticks that the largest load, and P twice on top, bring in the time from `since` to `now`, and some 4 ms more."""
+        rate = self._load_max + (abs(self._signed_p()) * self._per_p_x256 >> 7)
+        return ((self._clock.ticks_diff(now, since) >> 12) + 1) * rate >> 8

@@ -31,18 +31,23 @@ class Requantised:
 
 @dataclass(frozen=True)
 class CutResult:
-    """The written file. `proof` is None where it was skipped."""
+    """The written file. `sha256` is None where it was not asked for, `proof` where it was skipped."""
 
     path: Path
-    sha256: str
+    sha256: str | None
     n_bytes: int
     architecture: str
     requantised: tuple[Requantised, ...]
     proof: Proof | None
 
 
-def execute(model: GgufFile, plan: Plan, out: Path, with_proof: bool, cache: Path | None, bar: Bar) -> CutResult:
-    """Cut `model` by `plan` into `out`; raises SurgeryError with nothing left behind where any check fails."""
+def execute(
+    model: GgufFile, plan: Plan, out: Path, with_proof: bool, cache: Path | None, bar: Bar, with_hash: bool = False
+) -> CutResult:
+    """Cut `model` by `plan` into `out`; raises SurgeryError with nothing left behind where any check fails.
+
+    Hashing takes as long as writing: the file already names its parent's hash and its plan's.
+    """
     arch = architecture_of(model)
     with bar("checking the model", model.n_bytes) as advance:
         check_same_model(plan, model_id(model, cache, advance))
@@ -55,7 +60,8 @@ def execute(model: GgufFile, plan: Plan, out: Path, with_proof: bool, cache: Pat
     n_bytes = written_bytes(entries, recipes, model.alignment)
     check_space(out.parent, n_bytes + (model.n_bytes if with_proof else 0))
     with final_name(out) as part:
-        sha256 = write_hashed(part, entries, recipes, model.alignment, bar)
+        write = write_hashed if with_hash else write_plain
+        sha256 = write(part, entries, recipes, model.alignment, bar)
         proof = _prove(model, plan, part, out, bar) if with_proof else None
     name = next(entry for entry in entries if entry.key == "general.architecture").raw[8:].decode()
     changed = [Requantised(r.name, r.requantised_from.name, r.type.name) for r in recipes if r.requantised_from is not None]

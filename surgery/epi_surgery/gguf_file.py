@@ -68,6 +68,10 @@ class GgufFile:
             raise NotAGguf(f"{self.path}: the file became shorter while it was being read")
         return data
 
+    def stands_at(self, tensor: Tensor) -> tuple[int, int]:
+        """Descriptor of the open file, and the tensor's offset in it."""
+        return self._file.fileno(), tensor.offset
+
     def chunks(self, tensor: Tensor) -> Iterator[bytes]:
         """All bytes of a tensor, in chunks of whole rows of about 8 MiB."""
         step = max(1, CHUNK_BYTES // tensor.row_bytes)

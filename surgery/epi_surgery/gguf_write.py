@@ -10,6 +10,9 @@ from epi_surgery.metadata import Entry
 from epi_surgery.recipe import Recipe
 
 VERSION = 3
+Write = Callable[[bytes], object]
+# Copies (descriptor, offset, bytes) to where the next write would go; returns how many bytes, 0 where it cannot.
+Copy = Callable[[int, int, int], int]
 
 
 def written_bytes(entries: Sequence[Entry], recipes: Sequence[Recipe], alignment: int) -> int:
@@ -17,18 +20,21 @@ def written_bytes(entries: Sequence[Entry], recipes: Sequence[Recipe], alignment
     return len(_header(entries, recipes, alignment)) + sum(align(recipe.n_bytes, alignment) for recipe in recipes)
 
 
-def write_gguf(write: Callable[[bytes], object], entries: Sequence[Entry], recipes: Sequence[Recipe], alignment: int) -> None:
-    """Hand header and tensors, in order, to `write`."""
+def write_gguf(
+    write: Write, entries: Sequence[Entry], recipes: Sequence[Recipe], alignment: int, copy: Copy | None = None
+) -> None:
+    """Hand header and tensors, in order, to `write`; with `copy`, tensors that stand in a file already are left to it."""
     write(_header(entries, recipes, alignment))
     for recipe in recipes:
-        _write_tensor(recipe, alignment, write)
+        _write_tensor(recipe, alignment, write, copy)
 
 
-def _write_tensor(recipe: Recipe, alignment: int, write: Callable[[bytes], object]) -> None:
-    n_bytes = 0
-    for chunk in recipe.chunks():
-        write(chunk)
-        n_bytes += len(chunk)
+def _write_tensor(recipe: Recipe, alignment: int, write: Write, copy: Copy | None) -> None:
+    n_bytes = copy(*recipe.stands_at, recipe.n_bytes) if copy is not None and recipe.stands_at is not None else 0
+    if n_bytes == 0:
+        for chunk in recipe.chunks():
+            write(chunk)
+            n_bytes += len(chunk)
     if n_bytes != recipe.n_bytes:
         raise SurgeryError(f"tensor {recipe.name}: {n_bytes:,} bytes were produced where its shape needs {recipe.n_bytes:,}")
     write(b"\0" * (align(n_bytes, alignment) - n_bytes))

@@ -21,18 +21,23 @@ class Bytes(Protocol):
     tensors: dict[str, Tensor]
 
     def span(self, offset: int, n_bytes: int) -> bytes: ...
+    def stands_at(self, tensor: Tensor) -> tuple[int, int]: ...
     def chunks(self, tensor: Tensor) -> Iterator[bytes]: ...
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """One tensor to be written. `shape` in ggml's order, row length first; `requantised_from` tells of a change of type."""
+    """One tensor to be written. `shape` in ggml's order, row length first; `requantised_from` tells of a change of type.
+
+    `stands_at` is the descriptor and offset where the very same bytes stand already, for a writer that lets the kernel copy.
+    """
 
     name: str
     type: GGMLQuantizationType
     shape: tuple[int, ...]
     chunks: Chunks
     requantised_from: GGMLQuantizationType | None = None
+    stands_at: tuple[int, int] | None = None
 
     @property
     def n_elements(self) -> int:
@@ -45,4 +50,5 @@ class Recipe:
 
 def verbatim(model: Bytes, tensor: Tensor, name: str | None = None) -> Recipe:
     """The tensor byte for byte, under its own name or another."""
-    return Recipe(name or tensor.name, tensor.type, tensor.shape, partial(model.chunks, tensor))
+    chunks = partial(model.chunks, tensor)
+    return Recipe(name or tensor.name, tensor.type, tensor.shape, chunks, stands_at=model.stands_at(tensor))

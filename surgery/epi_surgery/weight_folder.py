@@ -63,11 +63,16 @@ class WeightFolder:
 
     def span(self, offset: int, n_bytes: int) -> bytes:
         """The bytes [offset, offset + n_bytes), which lie within one file."""
-        index = max(i for i, start in enumerate(self._starts) if start <= offset)
+        index = self._index(offset)
         data = os.pread(self._open[index].fileno(), n_bytes, offset - self._starts[index])
         if len(data) != n_bytes:
             raise UnsupportedModel(f"{self.files[index]}: the file became shorter while it was being read")
         return data
+
+    def stands_at(self, tensor: Tensor) -> tuple[int, int]:
+        """Descriptor of the file that holds the tensor, and its offset in that file."""
+        index = self._index(tensor.offset)
+        return self._open[index].fileno(), tensor.offset - self._starts[index]
 
     def chunks(self, tensor: Tensor) -> Iterator[bytes]:
         """All bytes of a tensor, in chunks of whole rows of about 8 MiB."""
@@ -83,6 +88,9 @@ class WeightFolder:
         width = int(config.get("head_dim") or n_embd // n_head)
         layers = [(n_head,) * n_layer, (n_kv,) * n_layer, (int(config["intermediate_size"]),) * n_layer]
         return Architecture(str(config["model_type"]), n_layer, n_embd, int(config["vocab_size"]), width, width, *layers)
+
+    def _index(self, offset: int) -> int:
+        return max(i for i, start in enumerate(self._starts) if start <= offset)
 
     def _list(self, file: Path, start: int) -> None:
         with file.open("rb") as stream:

@@ -6,8 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from epi_tools.simrun.experiment import Order, lay_out
-from epi_tools.simrun.outcome import outcome
+from epi_tools.simrun.expected import expected
 from epi_tools.simrun.truth import Truth
 
 STORIES = ("none", "partial", "full", "shift")
@@ -30,7 +29,7 @@ class World:
     saving: float
 
 
-def draw_world(number: int, seed: int, basis_share: float | None = None) -> World:
+def draw_world(number: int, seed: int) -> World:
     """Draw the truth of one experiment; the story and whether layers repeat follow from its number."""
     rng = np.random.default_rng([seed, number])
     story, repeated = STORIES[number % 4], number // 4 % 2 == 0
@@ -46,21 +45,12 @@ def draw_world(number: int, seed: int, basis_share: float | None = None) -> Worl
 
 def removed_share(pruned: Truth) -> float:
     """Share of the work that the cut removed, as its plan has it: bytes read, which a small machine is limited by."""
-    laid_out, _power = lay_out(Order(_bare(pruned), 0, 0), 0, UTC, None)
-    return float(laid_out.model["plan"]["per_token"]["read_bytes"]["removed_share"])
+    return float(expected(pruned, 0)["removed_shares"]["bytes"])
 
 
 def expected_j(truth: Truth, seed: int) -> float:
     """Joules per token of this arm without any noise."""
-    laid_out, power = lay_out(Order(_bare(truth), 0, 0), seed, UTC, None)
-    return float(outcome(laid_out, power, 1.0)["decode"]["j_per_token"])
-
-
-def _bare(truth: Truth) -> Truth:
-    return truth.changed(
-        timing={"jitter": 0.0, "token_jitter": 0.0, "run_spread": 0.0},
-        power={"noise_w": 0.0, "run_spread": 0.0},
-    )
+    return float(expected(truth, seed)["j_per_token"])
 
 
 def _baseline(rng: np.random.Generator, repeated: bool) -> Truth:

@@ -36,8 +36,10 @@ def main() -> None:
 
 def settings(options: argparse.Namespace) -> Iterator[Setting]:
     """Every combination that was asked for, one seed after the other."""
-    for seed, criterion, layout, depth in product(options.seeds, options.criteria, options.layouts, options.depths):
-        yield Setting(criterion, seed, layout, depth, tuple(options.protect), options.heal)
+    shields = list(dict.fromkeys([(), tuple(options.protect)]))
+    for choice in product(options.seeds, options.criteria, options.layouts, options.depths, shields):
+        seed, criterion, layout, depth, shield = choice
+        yield Setting(criterion, seed, layout, depth, shield, options.heal)
 
 
 def arguments() -> argparse.Namespace:
@@ -49,8 +51,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--depths", type=float, nargs="+", default=[0.11, 0.22, 0.33, 0.44])
     parser.add_argument("--criteria", nargs="+", default=CRITERIA)
     parser.add_argument("--layouts", nargs="+", default=["ragged"])
-    parser.add_argument("--protect", type=int, nargs="*", default=[], help="layers protected in every plan of this call")
-    parser.add_argument("--heal", action="store_true", help="measure after healing in closed form")
+    parser.add_argument("--protect", type=int, nargs="*", default=[], help="measure each plan with these layers protected, too")
+    parser.add_argument("--heal", choices=["o", "o+down"], default="", help="re-solve these projections before measuring")
     parser.add_argument("--evaluation", type=int, default=2048, help="held-out tokens per text and seed")
     parser.add_argument("--table", action="store_true", help="only print what the results hold")
     return parser.parse_args()

@@ -12,17 +12,20 @@ from scipy import stats
 
 @dataclass(frozen=True)
 class Setting:
-    """What was done to the model: the share of heads `depth` removed in this layout, nothing from protected layers."""
+    """What was done to the model: the share of heads `depth` removed in this layout, nothing from protected layers.
+
+    `healed` names the projections re-solved afterwards: `o`, or `o+down`.
+    """
 
     criterion: str
     seed: int
     layout: str
     depth: float
     protected: tuple[int, ...] = ()
-    healed: bool = False
+    healed: str = ""
 
     @property
-    def row(self) -> tuple[str, str, tuple[int, ...], bool]:
+    def row(self) -> tuple[str, str, tuple[int, ...], str]:
         """What the table gives a line to."""
         return self.criterion, self.layout, self.protected, self.healed
 
@@ -58,7 +61,7 @@ def table(found: Sequence[Measurement], n_texts: int) -> str:
         own = [one for one in found if one.setting.row == row]
         cells = [_cell([one for one in own if one.setting.depth == depth], n_texts) for depth in depths]
         criterion, layout, shielded, healed = row
-        words = [criterion, layout, ",".join(map(str, shielded)) or "-", "yes" if healed else "-"]
+        words = [criterion, layout, ",".join(map(str, shielded)) or "-", healed or "-"]
         seconds = f"{np.median([one.seconds for one in own]):.0f}"
         lines.append("| " + " | ".join([*words, seconds, *cells]) + " |")
     return "\n".join(lines)

@@ -15,48 +15,49 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from functools import partial
+from math import prod
 from pathlib import Path
 
-import gguf
 import numpy as np
+from gguf import GGMLQuantizationType
+
+from epi_surgery.gguf_write import write_gguf
+from epi_surgery.metadata import string, uint32
+from epi_surgery.recipe import Recipe
 
 N_EMBD, N_FF, N_HEAD, N_KV, HEAD_DIM, N_VOCAB = 4096, 14336, 32, 8, 128, 128256
-Q4_0 = gguf.GGMLQuantizationType.Q4_0
+Q4_0, F32 = GGMLQuantizationType.Q4_0, GGMLQuantizationType.F32
 
 
 def write_8b(path: Path, n_layer: int) -> None:
-    """Llama-3.1-8B's shapes in Q4_0; blocks are random bytes, which every reader takes."""
-    writer = gguf.GGUFWriter(path, "llama", use_temp_file=False)
-    writer.add_block_count(n_layer)
-    writer.add_context_length(8192)
-    writer.add_embedding_length(N_EMBD)
-    writer.add_feed_forward_length(N_FF)
-    writer.add_head_count(N_HEAD)
-    writer.add_head_count_kv(N_KV)
-    writer.add_layer_norm_rms_eps(1e-5)
-    block = np.random.default_rng(0).integers(0, 256, 1 << 20, dtype=np.uint8)
-
-    def matrix(name: str, rows: int, columns: int) -> None:
-        values = np.resize(block, (rows, columns // 32 * 18))
-        writer.add_tensor(name, values, raw_dtype=Q4_0)
-
-    matrix("token_embd.weight", N_VOCAB, N_EMBD)
-    matrix("output.weight", N_VOCAB, N_EMBD)
-    writer.add_tensor("output_norm.weight", np.ones(N_EMBD, np.float32))
+    """Llama-3.1-8B's shapes in Q4_0; blocks are random bytes, which every reader takes. Never whole in memory."""
+    numbers = {"block_count": n_layer, "context_length": 8192, "embedding_length": N_EMBD, "feed_forward_length": N_FF}
+    numbers |= {"attention.head_count": N_HEAD, "attention.head_count_kv": N_KV}
+    entries = [string("general.architecture", "llama"), *(uint32(f"llama.{key}", value) for key, value in numbers.items())]
+    block = np.random.default_rng(0).integers(0, 256, 18 << 18, dtype=np.uint8).tobytes()
+    matrices = {"token_embd": (N_EMBD, N_VOCAB), "output": (N_EMBD, N_VOCAB)}
+    vectors = ["output_norm"]
     for layer in range(n_layer):
         at = f"blk.{layer}."
-        matrix(at + "attn_q.weight", N_HEAD * HEAD_DIM, N_EMBD)
-        for part in ("attn_k", "attn_v"):
-            matrix(f"{at}{part}.weight", N_KV * HEAD_DIM, N_EMBD)
-        matrix(at + "attn_output.weight", N_EMBD, N_HEAD * HEAD_DIM)
-        for part, rows, columns in (("gate", N_FF, N_EMBD), ("up", N_FF, N_EMBD), ("down", N_EMBD, N_FF)):
-            matrix(f"{at}ffn_{part}.weight", rows, columns)
-        for part in ("attn_norm", "ffn_norm"):
-            writer.add_tensor(f"{at}{part}.weight", np.ones(N_EMBD, np.float32))
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
+        matrices |= {at + "attn_q": (N_EMBD, N_HEAD * HEAD_DIM), at + "attn_output": (N_HEAD * HEAD_DIM, N_EMBD)}
+        matrices |= {at + part: (N_EMBD, N_KV * HEAD_DIM) for part in ("attn_k", "attn_v")}
+        matrices |= {at + "ffn_gate": (N_EMBD, N_FF), at + "ffn_up": (N_EMBD, N_FF), at + "ffn_down": (N_FF, N_EMBD)}
+        vectors += [at + "attn_norm", at + "ffn_norm"]
+    recipes = [
+        Recipe(f"{name}.weight", Q4_0, shape, partial(_repeated, block, prod(shape) // 32 * 18))
+        for name, shape in matrices.items()
+    ]
+    ones = np.ones(N_EMBD, np.float32).tobytes()
+    recipes += [Recipe(f"{name}.weight", F32, (N_EMBD,), partial(iter, [ones])) for name in vectors]
+    with path.open("wb") as file:
+        write_gguf(file.write, entries, recipes, 32)
+
+
+def _repeated(block: bytes, n_bytes: int) -> Iterator[bytes]:
+    for start in range(0, n_bytes, len(block)):
+        yield block[: min(len(block), n_bytes - start)]
 
 
 def timed(command: list[str], written: Path) -> float:

@@ -66,7 +66,7 @@ class PrunedModel:
         scores, seconds = self.scores(setting.criterion, setting.seed)
         aim = Aim(setting.depth, setting.layout, protected=setting.protected)
         kept = choose(scores, self._exact.n_head, self._exact.n_kv, aim)
-        model = self._healed(kept, setting.seed) if setting.healed else self._fast
+        model = self._healed(kept, setting) if setting.healed else self._fast
         with masked(model.layers, kept):
             losses = tuple(mean_loss(model, some) for some in windows)
         return Measurement(setting, self._dense_losses(setting.seed, windows), losses, seconds)
@@ -94,11 +94,12 @@ class PrunedModel:
             return {criterion: score_on_text(model, criterion, windows, Needs(), bar)}
         return family_of(criterion)(self._exact, windows, lambda _: None)
 
-    def _healed(self, kept: Sequence[LayerHeads], seed: int) -> Loaded:
+    def _healed(self, kept: Sequence[LayerHeads], setting: Setting) -> Loaded:
         healed = load(self._path)
         with masked(healed.layers, kept):
             # Other windows than those that ranked.
-            heal(self._exact, healed, self._windows(HEALING_TOKENS, WINDOW, seed + 1000), Healing(), lambda _: None)
+            windows = self._windows(HEALING_TOKENS, WINDOW, setting.seed + 1000)
+            heal(self._exact, healed, windows, Healing(feed_forward=setting.healed == "o+down"), lambda _: None)
         healed.model.to(torch.bfloat16)
         return healed
 

@@ -138,17 +138,18 @@ def _with_token(at: np.ndarray, kinds: np.ndarray, layer: np.ndarray, first: int
 
 def report(path: Path) -> dict[str, float]:
     """Run `epid report --json` on a file in a process of its own: seconds, and the most memory it ever had."""
-    began = time.monotonic()
     script = (
-        "import resource, sys; from epid.cli import main\n"
-        "try: main(['report', sys.argv[1], '--json'], standalone_mode=False)\n"
-        "finally: print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr)"
+        "import sys; from epid.cli import main\n"
+        "main(['report', sys.argv[1], '--json'], standalone_mode=False)\n"
+        "sys.stderr.write(next(line for line in open('/proc/self/status') if line.startswith('VmHWM')))"
     )
+    began, before = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run([sys.executable, "-c", script, str(path)], capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(done.stderr)
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return {"seconds": time.monotonic() - began, "cpu_s": used.ru_utime + used.ru_stime, "peak_mib": int(done.stderr.split()[-1]) / 1024}
+    cpu_s = used.ru_utime + used.ru_stime - before.ru_utime - before.ru_stime
+    return {"seconds": time.monotonic() - began, "cpu_s": cpu_s, "peak_mib": int(done.stderr.split()[-2]) / 1024}
 
 
 def main() -> None:
@@ -165,7 +166,6 @@ def main() -> None:
             spans = write_run(path, hours, arguments.spans_per_s)
             found = {"hours": hours, "spans": spans, "file_mib": path.stat().st_size / 2**20, **report(path)}
             print(json.dumps({name: round(value, 2) for name, value in found.items()}), flush=True)
-    print(f"writer's own peak: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB", file=sys.stderr)
 
 
 if __name__ == "__main__":

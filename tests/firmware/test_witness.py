@@ -1,9 +1,12 @@
 """The absolute energy register as second witness: energy that came out of a wrong register is marked, at any time."""
 
+from dataclasses import replace
+
 import pytest
 from faulty import Audit, flip_at, one_sweep, running
-from model import J_PER_TICK, Model, flags_of
+from model import IDEAL, J_PER_TICK, Model, flags_of
 
+from epi_tools.chip import PI_SENSORS
 from epi_tools.chip import registers as reg
 from epi_tools.plant import Constant
 
@@ -85,13 +88,28 @@ def test_a_board_reset_between_register_and_witness_marks_nothing():
 def test_reverse_energy_has_the_same_witness():
     model = running()
     for chip in model.chips:
-        chip.change(sensors=chip._circuit.sensors.__class__(24.0, 1.0, reversed_ct=True))
+        chip.change(sensors=replace(PI_SENSORS, reversed_ct=True))
     before = model.block(1)["reverse"]
     model.run(20)
     block = model.block(1)
     assert block["reverse"] - before == pytest.approx(5.0 * 20 / J_PER_TICK, rel=0.02)
     assert block["reverse"] == model.cleared[1][reg.AN_ENERGY] and block["unknown"] == 0
     assert flags_of(block) == {"REVERSED"}
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_a_slow_bus_raises_no_false_alarm(reverse):
+    """Ticks come between any two accesses: 25 W on a simulator that gets little of its machine, 3 ms for each."""
+    circuit = replace(IDEAL, sensors=replace(PI_SENSORS, reversed_ct=reverse))
+    model = Model([Constant(25.0)] * 4, circuit, sample_hz=2, channels=[{}] * 3 + [{"mc_imp_per_kwh": 10_000_000}])
+    clock = model.board.clock
+    for port in model.board.ports:
+        port.select = lambda select=port.select: (clock.sleep_us(3000), select())
+    model.run(40)
+    for channel in range(4):
+        block = model.block(channel)
+        assert block["unknown"] == 0 and block["reverse" if reverse else "forward"] > 1500
+        assert block["reverse"] == model.cleared[channel][reg.AN_ENERGY]
 
 
 def test_the_witness_costs_the_bus_little():

@@ -37,6 +37,7 @@ class Run:
     end: dict[str, Any] = field(default_factory=dict)
     rows: list[dict[str, Any]] = field(default_factory=list)
     said: list[str] = field(default_factory=list)
+    looks: int = 0
 
     def of(self, *kinds: str) -> list[dict[str, Any]]:
         return [row for row in self.rows if row["kind"] in kinds]
@@ -50,6 +51,8 @@ def read_run(path: Path) -> Run:
                 run.begin = body
             elif kind == "run_end":
                 run.end = body
+            elif kind == "telemetry":
+                run.looks += 1
             elif kind == "spans":
                 run.rows += [{**row, "kind": KIND_NAME[row["kind"]]} for row in span_batch(body).rows()]
     return run

@@ -112,6 +112,20 @@ def test_a_folder_of_prompts_in_order_with_everything_around_it(smollm2: Path, t
     assert all(look["memory_available_bytes"] > 0 for look in looks)
 
 
+def test_a_run_may_hold_its_own_check_of_the_overhead(smollm2: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hookrun.llama.job.CHECK_ROUNDS", 6)
+    monkeypatch.setattr("hookrun.llama.job.CHECK_TOKENS", 1)
+    monkeypatch.setenv("OMP_WAIT_POLICY", "PASSIVE")
+    out = tmp_path / "run.events"
+    what = ["--model", str(smollm2), "--prompt", PROMPT, "--tokens", "2", "--threads", "1", "--overhead-check"]
+    assert main(["llama", *what, "--out", str(out)]) == 0
+    stored = messages(out)
+    check = dict(stored)["run_begin"]["settings"]["overhead_check"]
+    assert check["wall"]["interval"][0] <= check["wall"]["median"] <= check["wall"]["interval"][1]
+    rows = [row for kind, body in stored if kind == "spans" for row in span_batch(body).rows()]
+    assert sum(row["kind"] == KIND["token"] for row in rows) == 2  # those of the check are not in the run
+
+
 def test_a_backend_without_fusion_is_understood(smollm2: Path) -> None:
     what = ("--model", smollm2, "--prompt", PROMPT, "--tokens", 1, "--no-daemon", "--json")
     result = json.loads(hookrun("llama", *what, GGML_CPU_DISABLE_FUSION="1").stdout)

@@ -104,9 +104,10 @@ def listening(port: int) -> None:
 
 
 def test_layers_of_a_single_node_and_the_programs_own_output(dllama: str, model: Path, tmp_path: Path) -> None:
-    out = tmp_path / "root.events"
-    code, stdout, stderr = hookrun("--out", out, *inference(dllama, model))
+    out, operations = tmp_path / "root.events", tmp_path / "operations.csv"
+    code, stdout, stderr = hookrun("--out", out, "--operations", operations, *inference(dllama, model))
     assert code == 0, stderr
+    assert len(operations.read_text().splitlines()) == 1 + 1 + 2 * 26 + 6
     bare = subprocess.run(list(map(str, inference(dllama, model)[1:])), capture_output=True, text=True, check=True).stdout
     strip = [line for line in stdout.splitlines() if "Pred" not in line and "Eval" not in line and "tokens/s" not in line]
     assert strip == [line for line in bare.splitlines() if "Pred" not in line and "Eval" not in line and "tokens/s" not in line]
@@ -201,7 +202,7 @@ def test_steps_that_are_not_known_are_said(dllama: str, model: Path, tmp_path: P
 
 
 def test_the_shim_is_compared_with_none(dllama: str, model: Path) -> None:
-    code, stdout, stderr = hookrun("--overhead", 6, "--json", *inference(dllama, model))
+    code, stdout, stderr = hookrun("--overhead", 6, "--json", *inference(dllama, model, "--steps", "600"))
     assert code == 0, stderr
     result = json.loads(stdout)
     assert (result["rounds"], len(result["ratio"]["interval"])) == (6, 2)
@@ -209,6 +210,8 @@ def test_the_shim_is_compared_with_none(dllama: str, model: Path) -> None:
     assert result["token_ms"] > 0
     code, _stdout, stderr = hookrun("--overhead", 6, "--", dllama, "worker")
     assert (code, "compares a root" in stderr) == (1, True)
+    code, _stdout, stderr = hookrun("--overhead", 6, *inference(dllama, model, "--steps", "41"))
+    assert (code, "over too soon to be timed; raise the program's --steps" in stderr) == (1, True)
 
 
 def test_an_interrupted_root_is_aborted(dllama: str, model: Path, tmp_path: Path) -> None:
@@ -235,6 +238,7 @@ def test_an_interrupted_root_is_aborted(dllama: str, model: Path, tmp_path: Path
         (["inference", "--model", "MODEL", "--workers", "a:1", "b:2"], "cannot be shared among 3 nodes"),
         (["inference", "--model", "/nowhere.m"], "cannot read the model"),
         (["simulate"], "mode is 'simulate'"),
+        (["--operations", "x.csv", "worker"], "--operations needs a root"),
     ],
 )
 def test_what_would_go_wrong_silently_is_refused_before(
@@ -242,7 +246,8 @@ def test_what_would_go_wrong_silently_is_refused_before(
 ) -> None:
     odd = write_model(tmp_path / "odd.m", n_heads=3)
     named = [{"ODD": str(odd), "MODEL": str(model)}.get(word, word) for word in arguments]
-    code, stdout, stderr = hookrun("--no-daemon", "--", dllama, *named)
+    options = [named.pop(0), named.pop(0)] if named[0] == "--operations" else []
+    code, stdout, stderr = hookrun("--no-daemon", *options, "--", dllama, *named)
     assert (code, stdout) == (1, "")
     assert sentence in stderr
     assert len(stderr.splitlines()) == 1

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import csv
 import ctypes
 import struct
 import subprocess
 import sys
 from array import array
+from collections import Counter
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -21,9 +23,11 @@ from hookrun.dllama.model_file import read_model_file
 from hookrun.dllama.output import Batch, Token
 from hookrun.dllama.root import RootSpans
 from hookrun.dllama.shim import SOURCE, environment, find_shim, line_buffered
+from hookrun.dllama.step_times import StepTimes
 from hookrun.dllama.steps import StepPlan, step_plan
 from hookrun.dllama.watchdog import Watchdog
 from hookrun.dllama.worker import WorkerSpans
+from hookrun.errors import HookrunError
 from hookrun.ring import SpanRing
 
 from .dllama_maker import write_model
@@ -75,7 +79,7 @@ def plan(request: pytest.FixtureRequest, tmp_path: Path) -> StepPlan:
     return found
 
 
-def token(at_ns: int, ms: int = 1) -> Token:
+def token(at_ns: int, ms: int = 0) -> Token:
     return Token(ms, 0, 0, 0, " a", at_ns)
 
 
@@ -120,8 +124,31 @@ def test_stamps_become_layers_whatever_the_program_asked_before(plan: StepPlan, 
     assert request["end_ns"] == max(row["end_ns"] for row in rows)
 
 
+def test_operations_are_timed_one_by_one(plan: StepPlan, tmp_path: Path) -> None:
+    feed, times = Stamps(), StepTimes(plan)
+    root = RootSpans(SpanRing(), feed, plan, times)  # type: ignore[arg-type]
+    root.mark(feed.flush())
+    for _ in range(3):
+        root.mark(feed.forward(plan))
+        root.take([token(feed.now_ns)])
+        root.work()
+    times.write(tmp_path / "operations.csv")
+    with (tmp_path / "operations.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [int(row["step"]) for row in rows] == list(range(plan.steps))
+    assert {(row["mean_us"], row["tokens"]) for row in rows} == {("10.0", "3")}
+    counted = Counter((row["kind"], row["layer"]) for row in rows)
+    assert (counted["attention", "1"], counted["ffn", "0"], counted["head", "-1"]) == (15, 11, 6)
+    assert [row["operation"] for row in rows if (row["kind"], row["layer"]) == ("ffn", "1")] == [str(n) for n in range(11)]
+    assert [path.name for path in tmp_path.glob("*.csv*")] == ["operations.csv"]
+    with pytest.raises(HookrunError, match="cannot write"):
+        times.write(tmp_path / "nowhere" / "operations.csv")
+    with pytest.raises(HookrunError, match="no token of this run"):
+        StepTimes(plan).write(tmp_path / "none.csv")
+
+
 def test_unknown_steps_give_tokens_by_their_stamps_and_no_layers(plan: StepPlan) -> None:
-    longer = StepPlan(plan.steps + 5, plan.ends, plan.syncs, plan.block)
+    longer = StepPlan(plan.steps + 5, plan.ends, plan.block)
     root = run(Stamps(), plan, batches=1, tokens=3, of=longer)
     rows = spans(root._ring)
     assert (root.understood, root.calls, root.by_text) == (False, longer.clock_calls, 0)
@@ -148,12 +175,12 @@ def test_stamps_and_text_that_disagree_are_counted(plan: StepPlan) -> None:
     feed, ring = Stamps(), SpanRing()
     root = RootSpans(ring, feed, plan)  # type: ignore[arg-type]
     root.mark(feed.flush())
-    for printed_ms in (0, 30, 0):
+    for printed_ms in (0, 30, 0, 1):  # it takes less than 1 ms
         root.mark(feed.forward(plan))
         root.take([token(feed.now_ns, printed_ms)])
         root.work()
     root.finish()
-    assert root.disagreeing == 1
+    assert root.disagreeing == 2
 
 
 def test_a_token_whose_stamps_are_gone_is_placed_by_its_text(plan: StepPlan) -> None:

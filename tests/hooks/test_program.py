@@ -174,6 +174,7 @@ def test_forked_copies_record_nothing_and_disturb_nothing(bench: Bench) -> None:
     run = bench.run()
     assert [row["count"] for row in run.of("prefill")] == [5, 7]
     assert len(ours(done.stderr)) == 1
+    assert run.looks >= 2
 
 
 def test_children_of_the_program(bench: Bench) -> None:

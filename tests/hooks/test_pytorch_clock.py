@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
 
 import pytest
 
+from hookrun.program.ledger import Ledger
+from hookrun.program.recorder import Recorder
+from hookrun.program.spec import ProgramSpec
 from hookrun.pytorch import adapter as adapter_module
 from hookrun.pytorch.clocks import DeviceClock
 
 from .fake_device import Device
-from .followed import following, torch_adapters
+from .followed import Ear, following, torch_adapters
 from .pico import LAYERS, pico
 
 torch = pytest.importorskip("torch")
@@ -86,23 +89,13 @@ def test_no_event_is_recorded_while_a_graph_is_captured(device: Device, tmp_path
 
 
 def test_the_device_of_the_inputs_decides(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    class Place:
-        def __init__(self, type: str) -> None:
-            self.type = type
-
-    device = Device()
-    monkeypatch.setattr(torch, "get_device_module", lambda place: device if place.type == "cuda" else object())
-    clocks: dict[str, Any] = {}
-    with following(tmp_path, torch_adapters(torch)) as run:
-        pass
-    from hookrun.program.voice import Voice
-
-    class Opener:
-        voice, generation = Voice(quiet=True), None
-
-    adapter = object.__new__(adapter_module.TorchAdapter)
-    adapter._torch, adapter._recorder = torch, Opener()  # type: ignore[assignment]
-    for kind in ("cpu", "cuda"):
-        clocks[kind] = type(adapter._clock(Place(kind))).__name__
-    assert clocks == {"cpu": "HostClock", "cuda": "DeviceClock"}
-    assert run.rows == []
+    modules = {"cuda": Device(), "odd": object()}
+    monkeypatch.setattr(torch, "get_device_module", lambda place: modules[place.type])
+    ear, spec = Ear(), ProgramSpec(ledger=str(tmp_path), label="", command=())
+    adapter = adapter_module.TorchAdapter.attach(torch, Recorder(spec, Ledger.of(spec), ear), spec)
+    try:
+        clocks = [type(adapter._clock(SimpleNamespace(type=kind))).__name__ for kind in ("cpu", "cuda", "odd")]
+    finally:
+        adapter.detach()
+    assert clocks == ["HostClock", "DeviceClock", "HostClock"]
+    assert "odd gives no times of its own" in ear.said[0]

@@ -3,8 +3,8 @@
 import random
 
 import pytest
-from bench.clock_world import S, draw_boot, network, usb
-from bench.clock_world import exchanges as world_exchanges
+from clock_world import S, draw_boot, network, usb
+from clock_world import exchanges as world_exchanges
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

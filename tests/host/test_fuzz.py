@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from bench.fuzz import run
+from fuzz import run
 
 from epi_protocol import events
 from epid.daemon.board import BoardSession

@@ -4,9 +4,9 @@ import random
 import resource
 
 import pytest
-from bench.truncation import cut
-from bench.truncation import write as write_truncated
 from mcap.writer import Writer
+from truncation import cut
+from truncation import write as write_truncated
 
 from epid.errors import RunFileError
 from epid.record.listing import list_runs

@@ -216,3 +216,22 @@ def test_costs_of_query_heads_and_kv_groups_are_told_apart_by_cuts_that_differ_i
     (tmp_path / "fewer").mkdir()
     only_query = study(tmp_path / "fewer", *runs[:4]).groups
     assert "at least three runs more" in only_query.per_kv_group.reason
+
+
+def test_a_probe_model_measures_its_layer_and_is_no_cut(tmp_path):
+    probe = model_map("7" * 64, n_head=(8, 8, 8, 8, 8), probe={"layer": 1, "repeat": 4})
+    more = 9.0 * (1 + 3 * 0.3)  # layer 1 takes three tenths of a token's energy, and stands there three times more
+    runs = [*arm("base", BASE, (8.97, 9.03, 9.0), tokens=200), *arm("probe", probe, (more - 0.03, more + 0.03, more), tokens=200)]
+    found = study(tmp_path, *runs)
+    (probed,) = found.probes
+    assert (probed.layer, probed.repeat) == (1, 4) and probed.joules.holds(0.3 * 9.0 * 0.05)
+    assert probed.joules.half_width < 0.05 * probed.joules.value
+    assert found.comparisons == ()
+
+
+def test_a_probe_of_another_model_and_one_that_is_lost_in_the_scatter_give_no_figure(tmp_path):
+    stranger = model_map("8" * 64, n_head=(8,) * 9, probe={"layer": 1, "repeat": 2})
+    weak = model_map("9" * 64, n_head=(8,) * 3, probe={"layer": 0, "repeat": 2})
+    runs = [*arm("base", BASE, (8.0, 9.5)), *arm("weak", weak, (9.3, 8.8)), *arm("strange", stranger, (9.0, 9.1))]
+    reasons = {probed.arm: probed.joules.reason for probed in study(tmp_path, *runs).probes}
+    assert "not resolved" in reasons["weak"] and "is no probe of base" in reasons["strange"]

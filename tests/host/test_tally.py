@@ -54,7 +54,7 @@ def test_intervals_of_95_percent_hold_the_truth_in_95_percent_of_the_runs(kind):
     from epi_protocol import events
 
     rng, held, errors = np.random.default_rng(11), [], []
-    for _run in range(400):
+    for _run in range(250):
         profile, table, tally = tallied(rng)
         found = tally.of(table, kind)
         truth = true_joules(profile, table, events.KIND[kind])

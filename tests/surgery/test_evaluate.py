@@ -14,10 +14,11 @@ from epi_surgery.cli import main
 from epi_surgery.errors import SurgeryError
 from epi_surgery.evaluate.accuracy import judge
 from epi_surgery.evaluate.blimp import MinimalPair, read_blimp, tally
+from epi_surgery.evaluate.coherence import coherence, greedy, repeated_share, verdict
 from epi_surgery.evaluate.engine import Limits, log_softmax
 from epi_surgery.evaluate.interval import mean_interval, wilson
 from epi_surgery.evaluate.llama_engine import LlamaEngine
-from epi_surgery.evaluate.perplexity import Windows, divergence, perplexity, repeated_share
+from epi_surgery.evaluate.perplexity import Windows, divergence, perplexity
 from epi_surgery.evaluate.prefix_tree import ROOT, grow, pack
 
 sentences = st.lists(st.lists(st.integers(0, 4), min_size=1, max_size=7), min_size=1, max_size=12)
@@ -116,6 +117,9 @@ class Bigram:
     def tokenize(self, texts):
         return [[ord(letter) - ord("a") + 1 for letter in text] for text in texts]
 
+    def text_of(self, tokens):
+        return "".join(chr(ord("a") + token - 1) if 0 < token < 27 else "?" for token in tokens)
+
     def log_probs(self, tree, nodes):
         assert all(tree.parents[node] != ROOT for node in nodes)
         return np.array([self.table[tree.tokens[tree.parents[n]], tree.tokens[n]] for n in nodes], dtype=np.float32)
@@ -139,9 +143,9 @@ def test_a_pair_is_judged_by_its_whole_probability(texts, bos):
         tokens = [0] * bos + engine.tokenize([text])[0]
         return sum(float(engine.table[a, b]) for a, b in itertools.pairwise(tokens))
 
-    for (good, bad), verdict in zip(texts, judge(engine, pairs, bos, lambda _: None), strict=True):
+    for (good, bad), found in zip(texts, judge(engine, pairs, bos, lambda _: None), strict=True):
         if abs(whole(good) - whole(bad)) > 1e-4 and (bos or good[0] == bad[0]):
-            assert verdict == (whole(good) > whole(bad))
+            assert found == (whole(good) > whole(bad))
 
 
 def test_perplexity_and_divergence_by_hand():
@@ -157,6 +161,17 @@ def test_perplexity_and_divergence_by_hand():
 
 def test_repetition():
     assert repeated_share([1, 2, 3, 4, 5, 6]) == 0 and repeated_share([1, 2] * 50) > 0.9 and repeated_share([1]) == 0
+
+
+def test_greedy_follows_the_likeliest_and_a_loop_is_called_one():
+    engine = Bigram()
+    first = int(engine.table[7].argmax())
+    assert greedy(engine, [3, 7], 2) == [first, int(engine.table[first].argmax())]
+    # A bigram model knows only the last token, so its greedy text soon goes round in circles.
+    engine.tokenize = lambda texts: [[7]] * len(texts)
+    found = coherence(engine, None, 200)
+    assert found.verdict == "repetitive" and found.repeated > 0.6 and len(found.continuations) == 4
+    assert verdict(0.1, 9.0) == "broken" and verdict(0.1, 1.2) == verdict(0.1, None) == "coherent"
 
 
 def pair_line(good, bad, term):
@@ -196,13 +211,14 @@ def run(*words):
 def test_the_command_writes_the_record_beside_the_model(pico, blimp, tmp_path):
     model, text = pico(), tmp_path / "text.txt"
     text.write_text("the words of a text " * 20)
-    shown = run("eval", model, "--blimp", blimp, "--text", text, "--window", 16, "--baseline", model)
+    shown = run("eval", model, "--blimp", blimp, "--text", text, "--window", 16, "--baseline", model, "--coherence")
     assert shown.exit_code == 0, shown.output
     body = json.loads((tmp_path / "pico.gguf.eval.json").read_text())
     assert (body["format"], body["version"], body["bos"]) == ("epi-surgery eval", 1, False)
     assert body["accuracy"]["n"] == 5 and body["accuracy"]["categories"].keys() == {"argument_structure", "binding"}
     assert body["kl"]["value"] == 0 and body["perplexity"]["interval"][0] < body["perplexity"]["value"]
     assert body["model"]["file"] == "pico.gguf" and len(body["model"]["sha256"]) == 64
+    assert body["coherence"]["verdict"] in ("coherent", "repetitive") and len(body["coherence"]["continuations"]) == 4
     assert "no BOS" in shown.output and "pairs/s" in shown.output
 
 

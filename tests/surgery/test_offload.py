@@ -27,10 +27,8 @@ def nothing(_):
 @pytest.fixture(params=["folder", "tied folder", "gguf"])
 def pair(request, tmp_path, pico):
     """The same model in memory, and with room for little more than half of it."""
-    if request.param == "gguf":
-        path = pico(tied=False)
-    else:
-        path = write_folder(tmp_path / "m", tied=request.param == "tied folder")
+    tied = request.param == "tied folder"
+    path = pico(tied=False) if request.param == "gguf" else write_folder(tmp_path / "m", tied=tied)
     (tmp_path / "disk").mkdir()
     whole = load(path)
     n_bytes = 4 * sum(parameter.numel() for parameter in whole.model.parameters())
@@ -81,3 +79,8 @@ def test_what_has_to_change_weights_is_refused(pair):
 def test_a_folder_that_does_not_exist(pico, tmp_path):
     with pytest.raises(SurgeryError, match="no such folder"):
         load(pico(), offload=Offload(tmp_path / "none", "cpu", 1 << 20))
+
+
+def test_a_device_that_does_not_exist(pico, tmp_path):
+    with pytest.raises(SurgeryError, match=r"no accelerator 99 here .* --device cpu"):
+        load(pico(), offload=Offload(tmp_path, 99, 1 << 20))

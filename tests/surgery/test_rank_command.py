@@ -79,6 +79,15 @@ def test_the_model_writes_its_own_calibration_text(folder, tmp_path):
     assert "from the model itself" in record["texts"][0]["text"] and record["tokens"] == 64
 
 
+def test_a_model_larger_than_the_device_ranks_alike(folder, text, tmp_path):
+    (tmp_path / "disk").mkdir()
+    words = ("rank", folder, "--text", text, *SIZES)
+    assert run(*words, "--out", tmp_path / "1.json").exit_code == 0
+    spread = run(*words, "--offload", tmp_path / "disk", "--device-gib", 0.0002, "--out", tmp_path / "2.json")
+    assert spread.exit_code == 0, spread.output
+    assert read_scores(tmp_path / "1.json").scores == pytest.approx(read_scores(tmp_path / "2.json").scores)
+
+
 def test_figures_are_drawn_and_marked(folder, text, tmp_path):
     for name, head in (("m.png", b"\x89PNG"), ("m.svg", b"<?xml")):
         figure = tmp_path / name

@@ -1,6 +1,7 @@
 """Cuts in PyTorch: equal to the masked original in prefill, decoding, batches; checkpoints that come back as they went."""
 
 import copy
+import errno
 import json
 
 import pytest
@@ -159,3 +160,14 @@ def test_a_damaged_checkpoint_is_a_sentence(donor, tmp_path):
     weights.write_bytes(weights.read_bytes()[:-100])
     with pytest.raises(SurgeryError, match=r"damaged or missing.*cut the model again"):
         epi_surgery.load(tmp_path / "cut")
+
+
+def test_a_full_disk_leaves_nothing(donor, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    plan = planned(donor, tmp_path)
+    monkeypatch.setattr("epi_surgery.torch_cut.execute.save", full)
+    result = run("cut", donor, plan, "--out", tmp_path / "cut")
+    assert result.exit_code == 1 and "no space left on device; nothing was left behind" in result.output
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["donor", "plan.json"]

@@ -56,10 +56,12 @@ class Line:
 class VirtualBench:
     """`bench.Bench` in virtual time. `hidden` are the sensors of channel 0 as they truly are; `text` is config.json.
 
-    `before_sweep(seconds since the start)` may do what a clumsy person does. `stores` counts writes of config.json.
+    `before_sweep(seconds since the start)` may do what a clumsy person does. `stores` counts writes of config.json. `every`:
+    one sweep in so many arrives, as on the USB line of a board whose samples go to a network.
     """
 
-    def __init__(self, hidden=PI_SENSORS, watts=(WATTS, 0.0, 0.0, 0.0), text=CONFIG, flaws=NOISY, hz=50.0):
+    def __init__(self, hidden=PI_SENSORS, watts=(WATTS, 0.0, 0.0, 0.0), text=CONFIG, flaws=NOISY, hz=50.0, every=1):
+        self._every = every
         self.hidden, self.text, self.stores, self.logs = hidden, text, 0, []
         mains = replace(Circuit().mains, volts=VOLTS, hz=hz)
         circuits = [Circuit(hidden if at == 0 else PI_SENSORS, UNITY, mains, flaws) for at in range(4)]
@@ -84,7 +86,7 @@ class VirtualBench:
             for payload in decoder.feed(data):
                 if payload[0] == messages.LOG:
                     self.logs.append(messages.parse_log(payload)[1])
-                elif payload[0] == messages.SAMPLE:
+                elif payload[0] == messages.SAMPLE and payload[5] % self._every == 0:
                     yield sweep_of(payload, self.description["channels"])
 
     def config(self):

@@ -45,6 +45,14 @@ def test_hidden_errors_are_found_and_taken_away(gain, phase_deg, voltage, hz):
     assert outcome.stored and outcome.not_done == (TURNS, THRESHOLDS)
 
 
+def test_one_sample_a_second_is_enough():
+    """A board with Wi-Fi sends its samples to the network, and one a second to USB, where it is calibrated."""
+    bench = bench_with(1.013, 0.8, every=4)
+    outcome = Procedure(bench, Helper(bench), plan()).run()
+    assert outcome.stored and outcome.found.gain == pytest.approx(0.013, abs=1e-3)
+    assert abs(true_energy_error(bench, UNITY)) < 1e-3 and abs(true_lag_deg(bench)) < 0.1
+
+
 def test_the_record_and_the_registers_stand_in_the_file():
     bench = bench_with(1.013, 0.8)
     outcome = Procedure(bench, Helper(bench), plan(ct="1000:1", turns=4, celsius=21)).run()

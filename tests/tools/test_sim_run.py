@@ -104,6 +104,10 @@ def test_an_experiment_is_interleaved_and_its_layers_are_the_same_in_every_arm(t
     assert list(truths) == names
     assert len({str(truth["watts_above_idle"]) for truth in truths.values()}) == 1
     assert truths[names[1]]["decode"]["j_per_token"] < truths[names[0]]["decode"]["j_per_token"]
+    arms = json.loads((out / "truth.json").read_text())["arms"]
+    assert arms["half"]["saving"] == pytest.approx(1 - arms["half"]["j_per_token"] / arms["baseline"]["j_per_token"])
+    assert arms["half"]["kappa"]["heads"] == pytest.approx(1 - arms["half"]["saving"] / 0.5)
+    assert arms["baseline"]["j_per_token"] == pytest.approx(truths[names[0]]["decode"]["j_per_token"], rel=0.03)
     begins = [load_run(out / name).node.begin["node_ns"] for name in names]
     assert len(set(begins)) == 4
 

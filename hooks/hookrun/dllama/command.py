@@ -49,6 +49,8 @@ def add_parser(commands: Any) -> None:
     watchdog.help = f"stop a root on which nothing has moved for so long ({PATIENCE_S:g}; 0: never)"
     overhead_rounds = parser.add_argument("--overhead", type=whole(2), metavar="ROUNDS")
     overhead_rounds.help = "record nothing; run the command with and without the shim in random order, and compare the tokens/s"
+    operations = parser.add_argument("--operations", type=Path, metavar="FILE")
+    operations.help = "write the mean time of each operation per token as a table (CSV)"
     parser.add_argument("--json", action="store_true", help="print the result as JSON, the program's own output on stderr")
     add_recording_arguments(parser)
     add_condition_arguments(parser)
@@ -62,6 +64,8 @@ def run(options: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory(prefix="hookrun-") as folder:
         shim = None if options.no_shim else find_shim(Path(folder))
         with Program(invocation, shim, options.watchdog) as program:
+            if options.operations:
+                program.collect_times()
             return _compared(options, program) if options.overhead else _measured(options, program)
 
 
@@ -87,6 +91,8 @@ def _measured(options: argparse.Namespace, program: Program) -> int:
             # A worker serves until someone ends it; for a root that is giving up.
             complete = program.invocation.is_worker if ended is None else not (ended.frozen or ended.code)
             _tell(recording, program, run, ended, settings, "complete" if complete else "aborted", as_json=options.json)
+        if program.times is not None:
+            program.times.write(options.operations)
         return ended.code or int(ended.frozen)
 
 

@@ -46,6 +46,6 @@ def as_text(result: dict[str, Any]) -> str:
 
 
 def _per_token_ns(arrivals_ns: list[int]) -> float:
-    if len(arrivals_ns) < FEWEST_TOKENS:
-        raise HookrunError(f"the program generated {len(arrivals_ns)} tokens; raise --steps to at least {FEWEST_TOKENS} more")
+    if len(arrivals_ns) < FEWEST_TOKENS or arrivals_ns[-1] <= arrivals_ns[0]:
+        raise HookrunError(f"the {len(arrivals_ns)} tokens of a run are over too soon to be timed; raise the program's --steps")
     return (arrivals_ns[-1] - arrivals_ns[0]) / (len(arrivals_ns) - 1)

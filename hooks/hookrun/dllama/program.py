@@ -9,6 +9,7 @@ from typing import Any, BinaryIO, Self
 
 from .. import __version__
 from ..clock import node_ns
+from ..errors import HookrunError
 from ..interruption import Interruption
 from ..ring import SpanRing
 from .child import Child
@@ -18,6 +19,7 @@ from .model_file import read_model_file
 from .session import Ended, ProgramRun
 from .shapes import check_shapes
 from .shim import environment, line_buffered
+from .step_times import StepTimes
 from .steps import step_plan
 from .watchdog import Watchdog
 
@@ -32,6 +34,8 @@ class Program:
             check_shapes(self._model, invocation.nodes)
         self._plan = None if self._model is None else step_plan(self._model, invocation.nodes)
         self._patience_s = patience_s
+        self.times: StepTimes | None = None
+        """Filled by the runs to come, once it is set."""
         self.feed: Feed | None = None
 
     def __enter__(self) -> Self:
@@ -48,6 +52,14 @@ class Program:
     def model_map(self) -> dict[str, Any]:
         """Return the `model` map of a run; a worker is told its model by the root, so it knows none."""
         return {} if self._model is None else self._model.to_map()
+
+    def collect_times(self) -> None:
+        """Have the times of each operation added up; HookrunError where they cannot be known."""
+        if self.shim is None or self._plan is None or self.invocation.is_worker:
+            raise HookrunError(
+                "--operations needs a root, its shim, and a LLAMA model with Q40 weights: others' steps are not known"
+            )
+        self.times = StepTimes(self._plan)
 
     def settings(self) -> dict[str, Any]:
         """Return what has to be equal for two runs to be comparable."""
@@ -76,6 +88,7 @@ class Program:
             is_worker=self.invocation.is_worker,
             watchdog=Watchdog(self._patience_s),
             clock=node_ns,
+            times=self.times,
         )
 
     def follow(self, run: ProgramRun, interruption: Interruption, stream: BinaryIO | None) -> Ended:

@@ -17,33 +17,34 @@ from epi_protocol.events import KIND
 from ..ring import SpanRing
 from .feed import Feed, Mark, MarkKind
 from .output import Batch, Record, Token
+from .step_times import StepTimes
 from .steps import StepPlan
 
 PREFILL, DECODE = KIND["prefill"], KIND["decode"]
-TOLERANCE_NS = 2_000_000
-"""Between printed and stamped sums: the program cuts every step to whole microseconds and the sums to milliseconds."""
+CUT_PER_STEP_NS, CUT_PER_FIGURE_NS = 1_000, 1_000_000
+"""The program cuts the time of every step to whole microseconds, and each of the two sums that it prints to milliseconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Forward:
-    """One forward pass: when it ran, and when each of its spans ended where that is known."""
+    """One forward pass: when it ran, when each of its spans ended where that is known, and what its steps add up to."""
 
     begin_ns: int
     end_ns: int
-    boundaries_ns: Sequence[int] | None
-    sync_ns: int | None
+    boundaries_ns: Sequence[int] | None = None
+    steps_ns: int | None = None
 
 
 class RootSpans:
     """Writes the spans of one request as they become known. Counts: tokens placed by text only, and by stamps that disagree."""
 
-    def __init__(self, ring: SpanRing, feed: Feed | None, plan: StepPlan | None) -> None:
+    def __init__(self, ring: SpanRing, feed: Feed | None, plan: StepPlan | None, times: StepTimes | None = None) -> None:
         self.batches: list[Batch] = []
         self.tokens: list[Token] = []
         self.by_text = self.disagreeing = 0
         self.calls: int | None = None
         """How often the timer asked for the time in one forward pass, as seen."""
-        self._ring, self._feed, self._plan = ring, feed, plan
+        self._ring, self._feed, self._plan, self._times = ring, feed, plan, times
         self._waiting: deque[Token] = deque()
         self._flushes: deque[int] = deque()
         self._asked = 0  # timer calls up to the last flush that was used
@@ -145,9 +146,11 @@ class RootSpans:
             self._asked = flush
         if stamps is None:
             self.by_text += 1
-            return Forward(token.at_ns - (token.pred_ms + token.sync_ms) * 1_000_000, token.at_ns, None, None)
+            return Forward(token.at_ns - (token.pred_ms + token.sync_ms) * 1_000_000, token.at_ns)
         forward = self._timed(stamps)
-        self.disagreeing += not _agree(forward, token)
+        if self._times is not None and self.understood:
+            self._times.add(stamps)
+        self.disagreeing += not _agree(forward, token, self.calls or 0)
         return forward
 
     def _stamps(self, first: int) -> array[int] | None:
@@ -158,18 +161,19 @@ class RootSpans:
     def _timed(self, stamps_ns: array[int]) -> Forward:
         """Stamps: one before the first step, then two behind each step, the first of which ends it."""
         if not self.understood or self._plan is None:
-            return Forward(stamps_ns[0], stamps_ns[-2], None, None)
+            return Forward(stamps_ns[0], stamps_ns[-2])
         boundaries_ns = [stamps_ns[0], *(stamps_ns[1 + 2 * end] for end in self._plan.ends)]
-        sync_ns = sum(stamps_ns[1 + 2 * step] - stamps_ns[2 * step] for step in self._plan.syncs)
-        return Forward(stamps_ns[0], stamps_ns[-2], boundaries_ns, sync_ns)
+        steps_ns = sum(stamps_ns[1::2]) - sum(stamps_ns[0:-1:2])
+        return Forward(stamps_ns[0], stamps_ns[-2], boundaries_ns, steps_ns)
 
     def _block(self, forward: Forward, phase: int, token: int, count: int) -> None:
         if forward.boundaries_ns is not None and self._plan is not None:
             self._ring.push_block(self._plan.block, forward.boundaries_ns, phase=phase, request=0, token=token, count=count)
 
 
-def _agree(forward: Forward, token: Token) -> bool:
+def _agree(forward: Forward, token: Token, calls: int) -> bool:
     """Return whether stamps and printed figures tell the same; the printed ones are cut off, so they are never above."""
-    lacking_ns = forward.end_ns - forward.begin_ns - (token.pred_ms + token.sync_ms) * 1_000_000
-    sync_lacking_ns = 0 if forward.sync_ns is None else forward.sync_ns - token.sync_ms * 1_000_000
-    return -TOLERANCE_NS < lacking_ns < 2 * TOLERANCE_NS and -TOLERANCE_NS < sync_lacking_ns < TOLERANCE_NS
+    if forward.steps_ns is None:
+        return True
+    cut_ns = forward.steps_ns - (token.pred_ms + token.sync_ms) * 1_000_000
+    return 0 <= cut_ns <= calls // 2 * CUT_PER_STEP_NS + 2 * CUT_PER_FIGURE_NS

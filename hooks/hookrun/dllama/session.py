@@ -11,6 +11,7 @@ from .child import Child
 from .feed import Feed
 from .output import OutputReader
 from .root import RootSpans
+from .step_times import StepTimes
 from .steps import StepPlan
 from .watchdog import Watchdog
 from .worker import WorkerSpans
@@ -41,8 +42,9 @@ class ProgramRun:
         is_worker: bool,
         watchdog: Watchdog,
         clock: Callable[[], int],
+        times: StepTimes | None = None,
     ) -> None:
-        self.root = None if is_worker else RootSpans(ring, feed, plan)
+        self.root = None if is_worker else RootSpans(ring, feed, plan, times)
         self.worker = WorkerSpans(ring) if is_worker else None
         self._feed, self._watchdog, self._clock = feed, watchdog, clock
         self._reader = OutputReader(prompt)

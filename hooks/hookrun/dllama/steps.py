@@ -21,11 +21,10 @@ EMBEDDING_OPS, ATTENTION_OPS, FFN_OPS, HEAD_OPS = 1, 15, 11, 6
 
 @dataclass(frozen=True, slots=True)
 class StepPlan:
-    """Span i of `block` ends with step `ends[i]` out of `steps`; `syncs` are the steps of synchronisation."""
+    """Span i of `block` ends with step `ends[i]` out of `steps`."""
 
     steps: int
     ends: tuple[int, ...]
-    syncs: frozenset[int]
     block: SpanBlock
 
     @property
@@ -51,5 +50,4 @@ def step_plan(model: ModelFile, nodes: int) -> StepPlan | None:
             steps += 1
             spans.append((steps - 1, "sync", layer))
     kinds, layers = array("B", [KIND[kind] for _, kind, _ in spans]), array("h", [layer for _, _, layer in spans])
-    syncs = frozenset(end for end, kind, _ in spans if kind == "sync")
-    return StepPlan(steps, tuple(end for end, _, _ in spans), syncs, SpanBlock(kinds, layers))
+    return StepPlan(steps, tuple(end for end, _, _ in spans), SpanBlock(kinds, layers))

@@ -49,6 +49,8 @@ def add_context_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--cache-type-v", choices=CACHE_TYPES, default="f16", help="type that values are kept in (f16)")
     group.add_argument("--flash-attn", choices=FLASH_ATTENTION, default="auto", help="flash attention (auto)")
     group.add_argument("--stamps", choices=["auto", *Stamps], default="auto", help="how layers are told apart (auto)")
+    check = group.add_argument("--overhead-check", action="store_true")
+    check.help = "measure first what the stamps cost here, by switching them on and off, and write it into the run's settings"
     group.add_argument("--rpc", metavar="HOST:PORT,…", help="put the layers on these machines, each running hookrun rpc-server")
 
 

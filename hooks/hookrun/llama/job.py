@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import random
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from .. import __version__
@@ -14,10 +16,13 @@ from ..errors import HookrunError
 from ..interruption import Interruption
 from ..progress import Bar
 from ..recording import Recording
+from ..ring import SpanRing
 from .arguments import context_settings
+from .bench import CONTEXT_TOKENS, Bench
 from .instrument import Instrument, instrument
 from .loading import load_engine
 from .model import Model, open_model
+from .overhead import BASELINE, compare
 from .remote import endpoints
 from .runner import Request, Runner, Workload
 from .settings import ContextSettings
@@ -29,6 +34,7 @@ if TYPE_CHECKING:
 
 CONTEXT_STEP = 256
 """The engine rounds contexts up to a multiple of this."""
+CHECK_ROUNDS, CHECK_TOKENS = 20, 8
 
 
 class Job:
@@ -46,6 +52,8 @@ class Job:
         self._ends_early: bool = options.stop_at_eos
         self._requests: list[Request] = []
         self.settings = _settings(options, self._engine, self._made, self._work, context)
+        if options.overhead_check:
+            self.settings["overhead_check"] = self._overhead(context, interruption)
         self.warnings = (*self.model.provenance.notices, *warnings, *self._made.warnings)
         interruption.check()
 
@@ -77,6 +85,20 @@ class Job:
         text = self._engine.text(self._requests[0].tokens) if self._requests else ""
         print(json.dumps({**result, "text": text}) if as_json else as_text(result, text))
         return 1 if result["problems"] else 0
+
+    def _overhead(self, context: ContextSettings, interruption: Interruption) -> dict[str, Any]:
+        """Return what this run's stamps cost here and now: tokens/s with them over tokens/s with nothing."""
+        bar = Bar(sys.stderr, "checking the overhead", "rounds")
+        mode, compiled = self._made.tracer.mode, self._made.tracer.by == "C"
+        ring = SpanRing()  # of its own: these spans are not part of the run
+        bench = Bench(self._engine, self.model, replace(context, tokens=CONTEXT_TOKENS), CHECK_TOKENS, ring)
+        stamped = bench.stamped("stamps", mode, compiled=compiled if mode is not Stamps.OFF else None)
+        arms = [bench.bare(BASELINE), replace(stamped, after=lambda: ring.drain(ring.capacity))]
+        try:
+            _baseline, found = compare(arms, CHECK_ROUNDS, random.Random(CHECK_ROUNDS), interruption.checked(bar))
+        finally:
+            bar.clear()
+        return found.to_map()
 
 
 def _workload(options: argparse.Namespace, engine: Engine, prompts: Sequence[str]) -> Workload:

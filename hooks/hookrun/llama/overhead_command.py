@@ -7,7 +7,7 @@ import json
 import random
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..arguments import whole
 from ..errors import HookrunError
@@ -15,19 +15,12 @@ from ..interruption import Interruption
 from ..progress import Bar
 from ..recording import Recording
 from .arguments import add_model_arguments
-from .instrument import Instrument, instrument
+from .bench import CONTEXT_TOKENS, Bench
 from .loading import engine_version, load_engine, set_wait_policy
-from .model import Model, open_model
+from .model import open_model
 from .overhead import BASELINE, Arm, compare, spread_text
-from .runner import Runner
 from .settings import ContextSettings
 from .tracer import Stamps
-
-if TYPE_CHECKING:
-    from .engine import Engine
-
-PROMPT = "Four score and seven years ago our fathers brought forth on this continent"
-CONTEXT_TOKENS = 512
 
 _EXAMPLE = """examples:
   hookrun overhead --model m.gguf --threads 1 --rounds 200
@@ -79,8 +72,9 @@ def _compare(options: argparse.Namespace, recording: Recording, progress: Callab
     for warning in warnings:
         print(f"hookrun: warning: {warning}", file=sys.stderr)
     recording.begin("overhead", {}, {})
-    arms = _Bench(engine, model, options.threads, options.tokens, recording).arms()
-    ratios = compare(arms, options.rounds, random.Random(options.seed), progress)
+    settings = ContextSettings(CONTEXT_TOKENS, options.threads)
+    bench = Bench(engine, model, settings, options.tokens, recording.ring)
+    ratios = compare(_arms(bench), options.rounds, random.Random(options.seed), progress)
     return {
         "model": model.file,
         "engine": engine.version,
@@ -92,56 +86,16 @@ def _compare(options: argparse.Namespace, recording: Recording, progress: Callab
     }
 
 
-class _Bench:
-    """Makes the arms: contexts of one model, each with another kind of stamps, all at the same place behind the same prompt."""
-
-    def __init__(self, engine: Engine, model: Model, threads: int, tokens: int, recording: Recording) -> None:
-        self._engine, self._model, self._tokens, self._recording = engine, model, tokens, recording
-        self._prompt = engine.tokenize(PROMPT)
-        if len(self._prompt) + tokens > CONTEXT_TOKENS:
-            raise HookrunError(
-                f"--tokens {tokens} does not fit behind the prompt; at most {CONTEXT_TOKENS - len(self._prompt)} do"
-            )
-        self._settings = ContextSettings(CONTEXT_TOKENS, threads)
-
-    def arms(self) -> list[Arm]:
-        """Return the baseline, the baseline once more (so that the noise is seen), and each kind of stamps."""
-        arms = [self._bare(BASELINE), self._bare("nothing, again"), self._arm("tokens only", Stamps.OFF, None)]
-        for mode in (Stamps.ABORT, Stamps.EVAL):
-            for compiled, language in ((True, "C"), (False, "Python")):
-                try:
-                    arms.append(self._arm(f"{mode} in {language}", mode, compiled))
-                except HookrunError as error:
-                    print(f"hookrun: warning: {error}", file=sys.stderr)
-        return arms
-
-    def _bare(self, name: str) -> Arm:
-        context = self._engine.context(self._settings)
-        context.decode(self._prompt)
-        first = context.greedy()
-
-        def burst() -> None:
-            token = first
-            context.forget(len(self._prompt))
-            for _ in range(self._tokens):
-                context.decode_one(token)
-                token = context.greedy()
-
-        return Arm(name, burst)
-
-    def _arm(self, name: str, mode: Stamps, compiled: bool | None) -> Arm:
-        made = instrument(self._engine, self._settings, mode, without_attention=self._model.without_attention, compiled=compiled)
-        return Arm(name, self._burst(made))
-
-    def _burst(self, made: Instrument) -> Callable[[], None]:
-        runner = Runner(made, self._recording.ring)
-        first = runner.prefill(self._prompt, CONTEXT_TOKENS, 0)
-
-        def burst() -> None:
-            made.context.forget(len(self._prompt))
-            runner.decode(first, self._tokens, 0)
-
-        return burst
+def _arms(bench: Bench) -> list[Arm]:
+    """Return the baseline, the baseline once more (so that the noise is seen), and each kind of stamps."""
+    arms = [bench.bare(BASELINE), bench.bare("nothing, again"), bench.stamped("tokens only", Stamps.OFF)]
+    for mode in (Stamps.ABORT, Stamps.EVAL):
+        for compiled, language in ((True, "C"), (False, "Python")):
+            try:
+                arms.append(bench.stamped(f"{mode} in {language}", mode, compiled=compiled))
+            except HookrunError as error:
+                print(f"hookrun: warning: {error}", file=sys.stderr)
+    return arms
 
 
 def _text(result: dict[str, Any]) -> str:

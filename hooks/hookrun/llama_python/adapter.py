@@ -84,10 +84,10 @@ class LlamaAdapter:
     def _meet(self, context: Any) -> Follower | None:
         """Return what follows a context that computes for the first time; None where it is left alone."""
         voice, path = self._recorder.voice, Path(context.model.path_model).absolute()
-        if self._requests is not None:
-            if path == self._file:
-                return Follower(self._c, context, self._without_attention, voice.warn)
-            voice.warn(f"a second model is called ({path.name}); a run records one model, so it is left out")
+        if path == self._file:
+            return Follower(self._c, context, self._without_attention, voice.warn)
+        if self._file is not None:
+            self._recorder.open(self._version, path.name, lambda: ({}, {}))  # says that one model is all there is room for
             return None
         try:
             model = open_model(path, most_hashed_bytes=QUICK_BYTES)
@@ -96,11 +96,12 @@ class LlamaAdapter:
             return None
         follower = Follower(self._c, context, model.without_attention, voice.warn)
         described = {key: value for key, value in model.to_map().items() if value != ""}
-        self._ring = self._recorder.open(self._version, model.file, lambda: (self._settings(context, follower), described))
-        if self._ring is None:
+        ring = self._recorder.open(self._version, model.file, lambda: (self._settings(context, follower), described))
+        if ring is None:
             follower.detach()
             return None
-        self._file, self._without_attention, self._requests = path, model.without_attention, Requests(self._ring)
+        self._ring, self._requests = ring, Requests(ring)
+        self._file, self._without_attention = path, model.without_attention
         self._recorder.generation.tell(self)
         return follower
 

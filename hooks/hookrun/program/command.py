@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ..arguments import add_recording_arguments, daemon_address
+from ..arguments import add_condition_arguments, add_recording_arguments, daemon_address
+from ..conditions import Conditions
 from ..errors import HookrunError
 from ..node_key import read_node_key
 from .launch import CannotStart, become, find
@@ -37,6 +39,7 @@ def add_parser(commands: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_recording_arguments(parser)
+    add_condition_arguments(parser)
     parser.add_argument(
         "--detail", choices=["layer", "halves"], default="halves", help="whole layers, or attention and MLP (halves)"
     )
@@ -58,6 +61,10 @@ def run(options: argparse.Namespace) -> int:
         path = find(options.command)
         spec = _spec(options)
         _try_daemon(spec)
+        conditions = Conditions(options)
+        for warning in conditions.prepare():
+            print(f"hookrun: warning: {warning}", file=sys.stderr)
+        spec = replace(spec, conditions=conditions.settings)
         become(path, spec)
     except CannotStart as error:
         print(f"hookrun: {error}", file=sys.stderr)
@@ -84,6 +91,8 @@ def _spec(options: argparse.Namespace) -> ProgramSpec:
         overhead_check=options.overhead_check,
         children=options.children,
         quiet=options.quiet,
+        load_pattern=options.load_pattern,
+        telemetry=not options.no_telemetry,
         pythonpath=os.environ.get("PYTHONPATH"),
     )
 

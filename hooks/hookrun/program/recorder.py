@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -51,6 +52,7 @@ class Recorder:
         self._spec, self._ledger = spec, ledger
         self._attached: list[Attached] = []
         self._recording: Recording | None = None
+        self._around = ExitStack()
         self._status = "complete"
         self._over = False
         ledger.arm(os.getpid())
@@ -61,6 +63,8 @@ class Recorder:
 
     def open(self, engine: str, label: str, describe: Describe) -> SpanRing | None:
         """Begin the run and return its ring; None where this process may not record, which has then been said."""
+        if self._recording is not None:
+            self.voice.warn(f"a second model is called ({label}); a run records one model, so it is left out")
         if self._over or self._recording is not None:
             return None
         pid = os.getpid()
@@ -81,7 +85,7 @@ class Recorder:
 
     def abandon(self) -> None:
         """Let go of everything without ending the run: it belongs to the process this one was copied from."""
-        self._over, self._recording = True, None
+        self._over, self._recording, self._around = True, None, ExitStack()
         self._detach()
 
     def finish(self, status: str) -> None:
@@ -93,6 +97,7 @@ class Recorder:
                 attached.flush()
         self._detach()
         if recording is not None:
+            self._around.close()
             outcome = recording.end(self._status if status == "complete" else status)
             self._ledger.closed(os.getpid())
             self._tell(outcome)
@@ -102,6 +107,7 @@ class Recorder:
     def _open(self, engine: str, label: str, settings: Mapping[str, Any], model: Mapping[str, Any]) -> SpanRing:
         from ..node_key import read_node_key
         from ..recording import Recording
+        from .surroundings import surroundings
 
         spec = self._spec
         out = self._out()
@@ -112,9 +118,10 @@ class Recorder:
             out=out,
             key=None if spec.key is None else read_node_key(Path(spec.key)),
         )
-        run = recording.begin(spec.label or label, {**self._settings(), **settings}, model)
+        run = recording.begin(spec.label or label, {**self._settings(), **spec.conditions, **settings}, model)
         self._ledger.opened(os.getpid(), {"run": run, "out": None if out is None else str(out), "daemon": spec.daemon})
         self._recording = recording
+        self._around.enter_context(surroundings(spec).around(recording))
         return recording.ring
 
     def _out(self) -> Path | None:

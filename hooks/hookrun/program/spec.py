@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
-from typing import Self
+from dataclasses import asdict, dataclass, field
+from typing import Any, Self
 
 VARIABLE = "HOOKRUN_PROGRAM"
 """Environment variable that carries a ProgramSpec."""
@@ -20,7 +20,10 @@ class Repetition:
 
 @dataclass(frozen=True, slots=True)
 class ProgramSpec:
-    """All paths are absolute. `pythonpath` is what the program itself would have found in PYTHONPATH."""
+    """All paths are absolute. `pythonpath` is what the program itself would have found in PYTHONPATH.
+
+    `conditions` are the settings that came of what was done before the program started.
+    """
 
     ledger: str
     label: str
@@ -34,6 +37,9 @@ class ProgramSpec:
     overhead_check: bool = False
     children: bool = False
     quiet: bool = False
+    load_pattern: int | None = None
+    telemetry: bool = True
+    conditions: dict[str, Any] = field(default_factory=dict)
     pythonpath: str | None = None
 
     def to_json(self) -> str:

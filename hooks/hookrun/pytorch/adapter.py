@@ -16,10 +16,11 @@ from .clocks import Clock, DeviceClock, HostClock
 from .discovery import Discovery
 from .inputs import Inputs, read_inputs
 from .metadata import engine_version, model_map, model_name, torch_settings
+from .overhead_check import BLOCK, PAIRS, OverheadCheck
 from .repeater import Repeater
 from .repetition import SHARE, Draw
 from .surface import Surface
-from .tracer import Look, Tracer
+from .tracer import Tracer
 
 _COMPILED = (
     "this model runs inside compiled code (torch.compile or a CUDA graph), where Python sees no layers: its tokens are recorded "
@@ -33,6 +34,7 @@ class TorchAdapter:
     def __init__(self, torch: ModuleType, recorder: Opener, spec: ProgramSpec) -> None:
         self._torch, self._recorder, self._spec = torch, recorder, spec
         self._tracer: Tracer | None = None
+        self._check = OverheadCheck() if spec.overhead_check else None
         self._met: dict[int, tuple[weakref.ref[Any], Tracer | None]] = {}
         self._surface = Surface.of(torch)
         self._discovery = Discovery(self._surface, self._find, self._model_call)
@@ -46,6 +48,8 @@ class TorchAdapter:
         """Write what is still held back."""
         if self._tracer is not None:
             self._tracer.close()
+        if self._check is not None and self._tracer is not None:
+            self._recorder.voice.tell(self._check.sentence())
 
     def detach(self) -> None:
         """Put every class back."""
@@ -99,20 +103,18 @@ class TorchAdapter:
         voice = self._recorder.voice
         if decoder is None:
             return None
-        if self._tracer is not None:
-            if self._tracer.knows(decoder):
-                return self._tracer
-            voice.warn(f"a second model is called ({model_name(module)}); a run records one model, so it is left out")
-            return None
+        if self._tracer is not None and self._tracer.knows(decoder):
+            return self._tracer
         if inputs.device is not None and inputs.device.type == "meta":
             voice.warn(f"{model_name(module)} is on the meta device, where nothing is computed; it is left out")
             return None
         ring = self._recorder.open(
             engine_version(self._torch), model_name(module), lambda: (self._settings(inputs), model_map(module, decoder))
         )
-        if ring is not None:
-            self._tracer = self._made(decoder, ring, inputs)
-            self._recorder.generation.tell(self._tracer)
+        if ring is None:
+            return None
+        self._tracer = self._made(decoder, ring, inputs)
+        self._recorder.generation.tell(self._tracer)
         return self._tracer
 
     def _made(self, decoder: Decoder, ring: SpanRing, inputs: Inputs) -> Tracer:
@@ -122,10 +124,11 @@ class TorchAdapter:
             decoder,
             ring,
             self._clock(inputs.device),
-            Look(halves=spec.detail == "halves", overhead_check=spec.overhead_check),
             self._surface,
+            halves=spec.detail == "halves",
             original=self._discovery.original,
             draw=None if repetition is None else Draw(repetition.seed, repetition.times, len(decoder)),
+            check=self._check,
             on_unseen=lambda: voice.warn(_COMPILED),
         )
         if repetition is not None:
@@ -147,5 +150,6 @@ class TorchAdapter:
         settings = torch_settings(self._torch, inputs)
         if spec.repetition is not None:
             settings["repeat_layers"] = {"seed": spec.repetition.seed, "times": spec.repetition.times, "share": SHARE}
-        settings["overhead_check"] = spec.overhead_check
+        if self._check is not None:
+            settings["overhead_check"] = {"block": BLOCK, "pairs": PAIRS}
         return settings

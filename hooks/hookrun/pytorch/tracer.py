@@ -6,7 +6,6 @@ import threading
 import weakref
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from ..clock import node_ns
@@ -17,20 +16,10 @@ from .anatomy import Decoder, second_half
 from .calls import Call, Live, half_call, layer_call
 from .clocks import Clock
 from .inputs import Inputs
+from .overhead_check import OverheadCheck
 from .repetition import Draw
 from .stamps import Blocks
 from .surface import Surface
-
-CHECK_BLOCK = 8
-"""Decoded tokens in a row with the same setting, where a run compares itself with and without layer spans."""
-
-
-@dataclass(frozen=True, slots=True)
-class Look:
-    """How closely to look: halves of layers or whole ones, and whether every second block of tokens is left without layers."""
-
-    halves: bool
-    overhead_check: bool = False
 
 
 class Tracer:
@@ -41,18 +30,20 @@ class Tracer:
         decoder: Decoder,
         ring: SpanRing,
         clock: Clock,
-        look: Look,
         surface: Surface,
         *,
+        halves: bool,
         original: Callable[[type], Call],
         draw: Draw | None = None,
+        check: OverheadCheck | None = None,
         on_unseen: Callable[[], None] = lambda: None,
     ) -> None:
         self.requests = Requests(ring)
         self.live = Live()
         self.live.now = clock.now
-        self._ring, self._clock, self._look, self._surface = ring, clock, look, surface
-        self._original, self._draw, self._on_unseen = original, draw, on_unseen
+        self._ring, self._clock, self._surface = ring, clock, surface
+        self._original, self._on_unseen = original, on_unseen
+        self._halved, self._draw, self._check = halves, draw, check
         self.patches = Patches()
         self._pending: deque[tuple[Place, list[int], list[Any]]] = deque()
         self._place: Place | None = None
@@ -69,7 +60,7 @@ class Tracer:
         layers = list(decoder.layers)
         self._ids = tuple(map(id, layers))
         self._layers = {id(layer): number for number, layer in enumerate(layers)}
-        seconds = [(second_half(layer), number) for number, layer in enumerate(layers)] if self._look.halves else []
+        seconds = [(second_half(layer), number) for number, layer in enumerate(layers)] if self._halved else []
         self._halves = {id(module): number for module, number in seconds if module is not None}
         halves = {type(module) for module, _number in seconds if module is not None}
         self._calls = [(cls, self._made(layer_call, cls)) for cls in {type(layer) for layer in layers}]
@@ -98,7 +89,7 @@ class Tracer:
         self._place = place = self.requests.place(inputs.batch, inputs.query, inputs.past)
         if place.phase != DECODE and not self._pending:
             self._clock.anchor()
-        self._set_inside(not self._look.overhead_check or place.token // CHECK_BLOCK % 2 == 0)
+        self._set_inside(self._check is None or place.phase != DECODE or self._check.inside())
         live = self.live
         if self._inside:
             live.layers, live.halves = self._layers, self._halves
@@ -168,6 +159,8 @@ class Tracer:
                 batch=place.batch,
             )
         self.requests.computed(place, times_ns[0], times_ns[-1])
+        if self._check is not None and place.phase == DECODE:
+            self._check.note(times_ns[-1] - times_ns[0])
 
     def _made(self, make: Callable[..., Call], cls: type) -> Call:
         original = self._original(cls)

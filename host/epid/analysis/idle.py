@@ -18,6 +18,11 @@ _LAGS_S = (0.5, 1.0, 2.0, 4.0)
 """Over these times the power's sums are looked at, to see how much it wanders."""
 
 
+_HARMONICS = 12
+_AWAY_W = (-0.02, -0.01, 0.0, 0.01, 0.02)
+"""The steps' error is looked at for powers about the one found: it changes quickly with the power."""
+
+
 @dataclass(frozen=True, slots=True)
 class Idle:
     """Mean power while nothing ran: `watts` with its standard error `sem_w`, over `seconds`; NaN where there was no idle.
@@ -68,10 +73,22 @@ def _slope(track: MeterTrack, window: Window) -> _Slope | None:
     t_s, counted_j = (track.host_ns[mine] - inner.begin_ns) / 1e9, track.energy_j[mine]
     t_s, counted_j = t_s - t_s.mean(), counted_j - counted_j.mean()
     watts = float(t_s @ counted_j / (t_s @ t_s))
-    steps = track.quantum_j**2 / 12 / float(t_s @ t_s)
+    steps = max(_step_variance(t_s, watts + away, track.quantum_j) for away in _AWAY_W)
     # A line and the mean over the inner window differ by a fifth of the wandering, the inner window and the whole by the rest.
     share = 1 / 5 + 1 - inner.seconds / window.seconds
     return _Slope(watts, steps + _wander_j2_per_s(track, mine) * share / inner.seconds, inner.seconds)
+
+
+def _step_variance(t_s: np.ndarray, watts: float, quantum_j: float) -> float:
+    """Variance of a line's slope through a counter that counts in steps, with the steps' phase drawn at random.
+
+    The steps' error is a sawtooth of the counted energy: its Fourier series, each term weighed as the slope weighs it. Where
+    steps come almost in time with the samples, little of it averages out.
+    """
+    weights = t_s / float(t_s @ t_s)
+    harmonics = np.arange(1, _HARMONICS + 1)
+    turns = np.exp(2j * np.pi * np.outer(harmonics, watts * t_s / quantum_j))
+    return float(quantum_j**2 * (np.abs(turns @ weights) ** 2 / (2 * np.pi**2 * harmonics**2)).sum())
 
 
 def _wander_j2_per_s(track: MeterTrack, mine: np.ndarray) -> float:

@@ -13,13 +13,13 @@ total = registers + load within their errors, or the figures are not to be trust
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
 from .lag_file import Lag, stored_lag
-from .lag_fit import TAP_S, Boxcar, Burnt, Readings, Response, fit_boxcar, fit_response
+from .lag_fit import Boxcar, Burnt, Readings, Response, fit_boxcar, fit_response
 from .load_pattern import LoadPattern, load_patterns
 from .register_lag import delay_behind_registers, delay_of_load, stretches
 from .run import Run
@@ -69,7 +69,7 @@ class LagFit:
 
     def to_map(self) -> dict[str, Any]:
         """The fit as JSON holds it; seconds and watts, None for what is not known."""
-        lag, response = self.lag, self.response
+        lag = self.lag
         return {
             "delay_s": lag.delay_s,
             "window_s": lag.window_s,
@@ -77,20 +77,18 @@ class LagFit:
             "within_s": lag.within_s,
             "load_s": _known(lag.load_s),
             "shape": self.shape,
-            "boxcar": {name: getattr(self.boxcar, name) for name in Boxcar.__dataclass_fields__},
-            "fir": {"tap_s": TAP_S, "taps": response.taps.tolist(), "centre_s": response.centre_s, "within_s": response.within_s,
-                    "miss_w": response.miss_w},
+            "boxcar": asdict(self.boxcar),
+            "fir": self.response.to_map(),
             "registers": {"delay_s": _known(self.registers.value), "within_s": _known(self.registers.within)},
             "load": {"delay_s": _known(self.load.value), "within_s": _known(self.load.within)},
             "closure": {"apart_s": _known(self.closure.value), "within_s": _known(self.closure.within), "closes": self.closes},
             "readings": self.readings,
             "pattern_s": self.pattern_s,
-        }  # fmt: skip
+        }
 
 
 def lag_of(run: Run, track: MeterTrack) -> Lag | None:
     """Return the lag of this channel's power: from the file beside the run, else from the run's load pattern, else None."""
-
     stored = stored_lag(run, track)
     if stored is not None:
         return stored

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy.optimize import nnls
@@ -75,6 +76,11 @@ class Response:
     def centre_s(self) -> float:
         """Mean lag."""
         return float(self.taps @ self.lags_s)
+
+    def to_map(self) -> dict[str, Any]:
+        """The taps and what they are worth, as JSON holds it."""
+        figures = {"centre_s": self.centre_s, "within_s": self.within_s, "miss_w": self.miss_w}
+        return {"tap_s": TAP_S, "taps": self.taps.tolist(), **figures}
 
     def as_boxcar(self) -> Boxcar:
         """The boxcar of the same mean and variance."""

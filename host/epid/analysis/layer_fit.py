@@ -24,7 +24,7 @@ RESOLUTION = 0.05
 PRIOR_SD = 0.3
 """Spread of layers about their mean that the gate reckons with, relative; so far off, a layer is not to be missed."""
 
-REPEAT_SD = 0.005
+REPEAT_SD = 0.008
 """By how much the power of repeated layers as a whole may differ from that of first computations, relative."""
 
 BLOCK_S = 2.0

@@ -14,6 +14,8 @@ from .timeline import MeterTrack, energy_faults
 FEWEST_STEPS = 2
 """An averaging window must be so many sampling periods long, for the integral of P to be told from its readings."""
 
+FEWEST_READINGS = 100
+
 _REACH = (0.05,)
 _DELAYS = np.arange(-0.1, 0.8, 0.03)[:, None]
 
@@ -42,7 +44,8 @@ def stretches(track: MeterTrack, patterns: list[LoadPattern], base_ns: int) -> l
     for pattern in patterns:
         mine = (track.host_ns >= pattern.edges_ns[0]) & (track.host_ns <= pattern.edges_ns[-1])
         at_s, p_w, counted_j = (track.host_ns[mine] - base_ns) / 1e9, track.p_w[mine], track.energy_j[mine]
-        if not (np.isfinite(p_w).all() and np.isfinite(counted_j).all()) or faulty[mine][1:].any() or len(at_s) < 2:
+        whole = np.isfinite(p_w).all() and np.isfinite(counted_j).all() and not track.lost[mine][1:].any()
+        if not whole or faulty[mine][1:].any() or len(at_s) < 2:
             return []
         found.append(Stretch(at_s, _integral(at_s, p_w), counted_j - counted_j[0]))
     return found
@@ -79,6 +82,8 @@ def delay_of_load(parts: list[Stretch], burnt: Burnt, margin_s: float) -> Estima
 
 def _shift(y: np.ndarray, inner: list[np.ndarray], signal: Signal) -> Estimate:
     at_s = np.concatenate(inner)
+    if len(at_s) < FEWEST_READINGS:
+        return UNKNOWN
     nuisance = levels(at_s, np.repeat(np.arange(len(inner)), [len(at) for at in inner]))
     best = fit_shift(y, nuisance, signal, _DELAYS, _REACH)
     return Estimate(float(best[0]), jackknife_within(shift_errors(y, nuisance, signal, best, _REACH)[:, 0]))

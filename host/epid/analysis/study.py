@@ -15,6 +15,7 @@ from .comparable import comparable
 from .compare import compare, joules_contrast, scatter_of
 from .comparison import Comparison
 from .group_cost import GroupCost, group_cost
+from .probed_layer import ProbedLayer, probe_of, probed_layers
 from .questions import Answer, answers
 from .summary import Summary, summarise
 from .threshold import Threshold, threshold_of
@@ -25,7 +26,8 @@ from .verdict import Margins
 class Study:
     """Everything that several runs say together; the first arm is the baseline of every comparison.
 
-    `problems` are sentences about runs that could not be used or compared, and why.
+    `probes`: layers measured by probe models, which are arms but no cuts. `problems` are sentences about runs that could not be
+    used or compared, and why.
     """
 
     summaries: tuple[Summary, ...]
@@ -34,6 +36,7 @@ class Study:
     threshold: Threshold
     groups: GroupCost
     answers: tuple[Answer, ...]
+    probes: tuple[ProbedLayer, ...] = ()
     problems: tuple[str, ...] = ()
 
     @property
@@ -50,6 +53,7 @@ class Study:
             "threshold": self.threshold.to_map(),
             "kv_groups": self.groups.to_map(),
             "answers": [answer.to_map() for answer in self.answers],
+            "probes": [probe.to_map() for probe in self.probes],
             "problems": list(self.problems),
         }
 
@@ -59,8 +63,9 @@ def study_of(summaries: Sequence[Summary], margins: Margins | None = None, probl
     usable, left_out = _usable(summaries)
     arms = arms_of(usable)
     refusals = {arm.label: refusal for arm in arms[1:] if (refusal := comparable(arms[0], arm).refusal)}
-    cuts = [arm for arm in arms[1:] if arm.label not in refusals]
-    scatter = scatter_of([arms[0], *cuts])
+    whole = [arm for arm in arms[1:] if arm.label not in refusals]
+    scatter = scatter_of([arms[0], *whole])
+    cuts = [arm for arm in whole if probe_of(arm) is None]
     comparisons = tuple(compare(arms[0], arm, scatter, margins or Margins()) for arm in cuts)
     pruned = [arm for arm in cuts if arm.plan is not None]
     threshold = threshold_of([(arm, joules_contrast(arms[0], arm, scatter)) for arm in pruned])
@@ -70,7 +75,8 @@ def study_of(summaries: Sequence[Summary], margins: Margins | None = None, probl
         comparisons=comparisons,
         threshold=threshold,
         groups=group_cost(arms[0], pruned),
-        answers=answers(arms, comparisons, threshold),
+        answers=answers([arms[0], *cuts], comparisons, threshold),
+        probes=probed_layers(arms[0], whole, scatter.gross),
         problems=(*problems, *left_out, *refusals.values()),
     )
 

@@ -16,21 +16,23 @@ from .accuracy import Accuracy, accuracy_of
 from .calibration import Correction, Corrections, calibrated_track
 from .conservation import Conservation
 from .consumption import Consumption
-from .energy import Window, chains_ratio, energy_in
+from .energy import Window, energy_in
 from .epi import Epi, epi_of
-from .gain import Gain, gain_of
-from .idle import Idle, idle_power
-from .lag import Lag, lag_of
+from .gain import Gain
+from .idle import Idle
+from .lag import Lag
 from .layer import Layer
-from .layer_energy import layer_energies
 from .metered import metered_channel
+from .metering import Metering, metering_of
 from .parts import conservation_of
-from .registers import Delay, reading_delay, registers_of
 from .run import BoardRecord, Run, load_run
-from .tally import NO_IDLE, Tally
+from .tally import NO_IDLE
 from .timeline import MeterTrack, SpanTable, span_table
 
 Phase = Consumption
+
+IDLE_DRIFT = 0.05
+"""Idle before and after a run may differ so much, relative, before the report warns."""
 
 CHAINS_TOLERANCE = 0.005
 """Energy registers and integrated power must agree this well, or the report warns."""
@@ -102,51 +104,38 @@ def summarise(
     if not len(spans.columns["kind"]):
         raise RunFileError(f"{run.path} holds no spans: the run ended before its first, or hookrun had nothing to hook")
     board, index = metered_channel(run, channel)
-    track, correction = calibrated_track(board, index, corrections)
-    gain, lag = gain_of(board, index, correction), lag_of(run, track)
-    registers = registers_of(track, spans, _delay(index, lag))
-    idle = idle_power(track, _windows(spans, "idle"))
-    tally = Tally(registers, gain, idle)
-    decode = tally.of(spans, "decode")
-    ratio = chains_ratio(track, Window(int(track.host_ns[0]), int(track.host_ns[-1])))
-    layers = layer_energies(registers, track, spans, decode, lag, ratio if np.isfinite(ratio) else 1.0, gain.sd)
+    metering = metering_of(run, spans, board, index, corrections)
     found, remark = (accuracy, "") if accuracy else accuracy_of(run.node.begin.get("model", {}))
-    summary = Summary(
+    summary = _worked_out(run, metering, found, _channels(board, corrections))
+    return replace(summary, warnings=(*([remark] if remark else []), *_warnings(summary)))
+
+
+def _worked_out(run: Run, metering: Metering, accuracy: Accuracy | None, channels: tuple[ChannelEnergy, ...]) -> Summary:
+    spans, track, tally, layers = metering.spans, metering.track, metering.tally, metering.layers()
+    decode = tally.of(spans, "decode")
+    return Summary(
         run=run,
         track=track,
         spans=spans,
-        idle=idle,
+        idle=metering.idle,
         request=tally.of(spans, "request"),
         prefill=tally.of(spans, "prefill"),
         decode=decode,
         token=tally.of(spans, "token"),
         layers=layers.layers,
-        channels=_channels(board, corrections),
-        conservation=conservation_of(registers, spans, layers.parts),
-        gain=gain,
-        lag=lag,
-        epi=epi_of(decode.per_token, found),
-        chains_ratio=ratio,
+        channels=channels,
+        conservation=conservation_of(metering.registers, spans, layers.parts),
+        gain=metering.gain,
+        lag=metering.lag,
+        epi=epi_of(decode.per_token, accuracy),
+        chains_ratio=metering.ratio,
         alignment_bound_us=(float(track.bound_ns.max()) + spans.bound_ns) / 1e3,
         lost_frames=int(track.lost.sum()),
         context=_context(spans),
         temperature_c=_temperature_c(run),
-        warnings=(remark,) if remark else (),
-        correction=correction,
+        warnings=(),
+        correction=metering.correction,
     )
-    return replace(summary, warnings=(*summary.warnings, *_warnings(summary)))
-
-
-def _windows(spans: SpanTable, kind: str) -> list[Window]:
-    found = spans.of_kind(events.KIND[kind])
-    return [Window(int(begin), int(end)) for begin, end in zip(found["begin_ns"], found["end_ns"], strict=True)]
-
-
-def _delay(channel: int, lag: Lag | None) -> Delay:
-    """How late the registers follow the spans: by the load pattern if there was one, else by the firmware's order of reading."""
-    if lag is None or not np.isfinite(lag.load_s):
-        return reading_delay(channel)
-    return Delay(-lag.load_s, max(reading_delay(channel).sd, lag.within_s / 2))
 
 
 def _context(spans: SpanTable) -> float:
@@ -185,6 +174,15 @@ def _warnings(summary: Summary) -> list[str]:
         warnings.append(f"{summary.spans.dropped} spans were dropped by the node's ring; medians rest on the others")
     if np.isnan(summary.idle.watts):
         warnings.append(NO_IDLE)
+    if abs(summary.idle.after_w - summary.idle.before_w) > IDLE_DRIFT * summary.idle.watts:
+        before, after = summary.idle.before_w, summary.idle.after_w
+        warnings.append(
+            f"idle drew {before:.2f} W before and {after:.2f} W after: the node had not settled, and net joules rest on both"
+        )
+    if repeats := sum(layer.repeats for layer in summary.layers):
+        warnings.append(
+            f"{repeats} layers were computed once more for the sake of the measurement, which is in the joules per token"
+        )
     if not summary.gain.calibrated:
         warnings.append(f"the meter channel is {summary.gain.source}")
     if not summary.conservation.holds and not summary.conservation.fault:

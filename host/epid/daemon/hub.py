@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 import zmq
@@ -18,6 +17,7 @@ from ..clocks import Exchange, host_now_ns
 from ..errors import EpidError, UsageError
 from .gate import MAX_NAME, MAX_SESSIONS, check_storable, node_name, short, text
 from .keyring import Doorkeeper, KeyRing
+from .node_session import NodeSession
 from .pinger import Pinger
 from .recorder import Closed, OpenRun, Recorder
 from .windows import Windows
@@ -32,22 +32,6 @@ JUMP_BACK_NS = 1_000_000
 """A node's clock that jumps back by more than this ends the node's runs."""
 
 _MAX_MESSAGE_BYTES = 16 << 20
-_NONCE_BYTES = 8
-
-
-@dataclass
-class NodeSession:
-    """One connected node; `identity` is its socket's address on the ROUTER."""
-
-    identity: bytes
-    node: str
-    session: str
-    host: str
-    engine: str
-    hello: dict[str, Any]
-    heard_ns: int
-    pinger: Pinger = field(default_factory=lambda: Pinger(_NONCE_BYTES))
-    refused: int = 0
 
 
 class Hub:

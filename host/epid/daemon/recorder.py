@@ -22,7 +22,7 @@ from .ambient import Ambient
 from .disk import Disk, Room
 from .gate import MAX_RUNS, text
 
-PREROLL_NS = 40_000_000_000
+PREROLL_NS = 125_000_000_000
 """How far back a new run file reaches for clock exchanges, so that its first samples already stand on a fitted clock."""
 
 SAMPLE_PREROLL_NS = 3_000_000_000

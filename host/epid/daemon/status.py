@@ -9,10 +9,11 @@ from epi_protocol import PROTOCOL_VERSION, messages
 from .. import __version__
 from ..clocks import host_now_ns
 from .board import BoardSession
+from .node_session import NodeSession
 from .recorder import Recorder
 
 if TYPE_CHECKING:
-    from .hub import Hub, NodeSession
+    from .hub import Hub
 
 
 def daemon_status(hub: Hub, recorder: Recorder, boards: list[dict[str, Any]], started_ns: int) -> dict[str, Any]:

@@ -19,6 +19,8 @@ _ROOM = 115
 """Pixels around each panel for its title and axis labels."""
 _DIVERGING = LinearSegmentedColormap.from_list("change", ["#0c6b58", "#ffffff", "#de3a11"])
 _FORMATS = ("png", "svg")
+_LEGEND_LETTERS = 130
+"""So many letters of a legend stand beside each other across the figure."""
 
 
 def save_figure(figure: Figure, folder: Path) -> list[Path]:
@@ -133,6 +135,6 @@ def _legend(ax: Any, panel: Panel) -> None:
         handles.append(Patch(color=next(block.colour for block in panel.blocks if block.name == name)))
         labels.append(name)
     if len(labels) > 1:
-        ax.legend(
-            handles, labels, fontsize=8, frameon=False, loc="lower left", bbox_to_anchor=(0, 1.02), ncols=6, borderaxespad=1.6
-        )
+        columns = max(1, min(6, _LEGEND_LETTERS // (max(map(len, labels)) + 6)))
+        place = {"loc": "lower left", "bbox_to_anchor": (0, 1.02), "borderaxespad": 1.6}
+        ax.legend(handles, labels, fontsize=8, frameon=False, ncols=columns, **place)

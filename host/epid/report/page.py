@@ -26,6 +26,9 @@ _CONFIG = {
 
 TITLE = "Does the energy drop?"
 SINGLE_TITLE = "Joules per token"
+_LISTED = 6
+"""Answers that rest on more figures than this fold them away."""
+
 _FOLDED = 24
 """Tables with more rows than this are folded away until somebody opens them."""
 
@@ -120,8 +123,11 @@ def _answers(study: Study) -> str:
 
 def _answer(answer: Answer) -> str:
     figures = "".join(f"<li>{escape(what)}: {escape(text)}</li>" for what, text in answer.figures)
+    listed = f"<ul>{figures}</ul>" if figures else ""
+    if len(answer.figures) > _LISTED:
+        listed = f"<details><summary>{len(answer.figures)} figures</summary>{listed}</details>"
     asked = f"<b>{escape(answer.name)}</b> {escape(answer.question)}"
-    said = f"{escape(answer.answer)}<ul>{figures}</ul><span class=test>{escape(answer.test)}</span>"
+    said = f"{escape(answer.answer)}{listed}<span class=test>{escape(answer.test)}</span>"
     return f"<dt class={'decided' if answer.decided else 'open'}>{asked}</dt><dd>{said}</dd>"
 
 

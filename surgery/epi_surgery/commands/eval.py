@@ -3,7 +3,7 @@
 import json
 import time
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,8 @@ import click
 from epi_surgery.errors import SurgeryError
 from epi_surgery.evaluate.accuracy import judge
 from epi_surgery.evaluate.blimp import read_blimp
+from epi_surgery.evaluate.coherence import PROMPTS
+from epi_surgery.evaluate.coherence import coherence as written
 from epi_surgery.evaluate.engine import Engine, Limits
 from epi_surgery.evaluate.open_engine import ENGINES, default_engine, identity, opened
 from epi_surgery.evaluate.perplexity import divergence, perplexity, windows_of
@@ -32,6 +34,7 @@ class Tasks:
     n_tokens: int
     window: int
     bos: bool
+    write: bool
 
 
 @click.command(name="eval")
@@ -45,6 +48,7 @@ class Tasks:
 @click.option("--engine", type=click.Choice(ENGINES), help="[default: llama for a GGUF, torch for a folder]")
 @click.option("--dtype", type=click.Choice(["float32", "bfloat16"]), default="float32", show_default=True, help="For torch.")
 @click.option("--bos/--no-bos", default=False, show_default=True, help="Begin every sentence and window with the BOS token.")
+@click.option("--coherence", is_flag=True, help="Also continue four prompts greedily and say whether that is still language.")
 @click.option("--out", type=click.Path(path_type=Path), help="[default: MODEL.eval.json beside the model]")
 @click.option("--json", "as_object", is_flag=True, help="Print the record instead of a summary.")
 def evaluate(
@@ -58,6 +62,7 @@ def evaluate(
     engine: str | None,
     dtype: str,
     bos: bool,
+    coherence: bool,
     out: Path | None,
     as_object: bool,
 ) -> None:
@@ -66,13 +71,13 @@ def evaluate(
     \b
     Example: epi-surgery eval cut.gguf --blimp blimp/data --text held-out.txt --baseline model.gguf
     """
-    if blimp is None and text is None:
-        raise SurgeryError("nothing to evaluate on: give --blimp FOLDER, --text FILE, or both")
+    if blimp is None and text is None and not coherence:
+        raise SurgeryError("nothing to evaluate on: give --blimp FOLDER, --text FILE, --coherence, or all of them")
     if baseline is not None and text is None:
         raise SurgeryError("--baseline compares predictions on a text: give --text FILE")
     if not model.exists():
         raise SurgeryError(f"{model}: no such file or folder")
-    tasks = Tasks(blimp, limit, text, n_tokens, window, bos)
+    tasks = Tasks(blimp, limit, text, n_tokens, window, bos, coherence)
     limits = Limits(nodes=max(512, window))
     with ExitStack() as stack:
         running = stack.enter_context(opened(model, engine or default_engine(model), dtype, limits))
@@ -87,9 +92,9 @@ def evaluate(
     click.echo(json.dumps(body, indent=1) if as_object else summary(body, out or beside(model)))
 
 
-def measure(engine: Engine, tasks: Tasks, other: Engine | None, other_id: ModelId | None) -> dict[str, dict[str, Any] | None]:
-    """Accuracy, perplexity and divergence, as far as asked for."""
-    parts: dict[str, dict[str, Any] | None] = {}
+def measure(engine: Engine, tasks: Tasks, other: Engine | None, other_id: ModelId | None) -> dict[str, dict[str, Any]]:
+    """Accuracy, perplexity, divergence and coherence, as far as asked for."""
+    parts: dict[str, dict[str, Any]] = {}
     if tasks.blimp is not None:
         pairs = read_blimp(tasks.blimp, tasks.limit)
         start = time.monotonic()
@@ -104,7 +109,17 @@ def measure(engine: Engine, tasks: Tasks, other: Engine | None, other_id: ModelI
             with bar("divergence", len(windows.tokens)) as advance:
                 named = {"name": other_id.name, "sha256": other_id.sha256}
                 parts["kl"] = measured_record(divergence(other, engine, windows, advance), baseline=named)
+            with bar("perplexity, baseline", len(windows.tokens)) as advance:
+                parts["kl"]["baseline"]["perplexity"] = perplexity(other, windows, advance).value
+    if tasks.write:
+        parts["coherence"] = asdict(written(engine, _perplexity_ratio(parts)))
     return parts
+
+
+def _perplexity_ratio(parts: dict[str, dict[str, Any]]) -> float | None:
+    if "kl" not in parts:
+        return None
+    return float(parts["perplexity"]["value"] / parts["kl"]["baseline"]["perplexity"])
 
 
 def _read(path: Path) -> str:
@@ -134,6 +149,12 @@ def summary(body: dict[str, Any], out: Path) -> str:
         rows.append(
             ("KL to baseline", f"{found['value']:.4f} nats  {_bounds(found['interval'])}  to {found['baseline']['name']}")
         )
+    if found := body["coherence"]:
+        rows.append(("coherence", f"{found['verdict']}, {percent(found['repeated'])} of three-token runs repeat"))
+        rows += [
+            ("  wrote", f"{prompt}{' '.join(text.split(chr(10)))}")
+            for prompt, text in zip(PROMPTS, found["continuations"], strict=True)
+        ]
     return aligned([*rows, ("written to", str(out))])
 
 

@@ -23,8 +23,8 @@ _GIB = 1 << 30
 @click.option(
     "--text", "texts", type=click.Path(path_type=Path), multiple=True, help="UTF-8 text; repeat for equal parts of several."
 )
-@click.option("--tokens", type=click.IntRange(2), default=1024, show_default=True, help="Calibration tokens in all.")
-@click.option("--window", type=click.IntRange(2), default=256, show_default=True, help="Tokens that are seen together.")
+@click.option("--tokens", type=click.IntRange(2), help="Calibration tokens in all.  [default: 1024; for l0 25,600]")
+@click.option("--window", type=click.IntRange(2), help="Tokens that are seen together.  [default: 256; for l0 128]")
 @click.option("--seed", type=int, default=0, show_default=True, help="Which windows are drawn; random scores; gates.")
 @click.option("--protect", default="", metavar="0-1,29", help="Layers whose heads are to rank above all others.")
 @click.option("--dtype", type=click.Choice(["float32", "bfloat16"]), default="float32", show_default=True, help="Arithmetic.")
@@ -94,15 +94,17 @@ def _ranked(model: Path, out: Path, options: dict[str, Any]) -> HeadScores:
     from epi_surgery.rank.l0 import Training
     from epi_surgery.rank.task import Task, rank_model
 
-    seed = options["seed"]
+    seed, criterion = options["seed"], options["criterion"]
+    # Gates are trained, a window a step: on few windows they learn these by heart.
+    tokens, window = (25_600, 128) if criterion in names.GATES else (1024, 256)
     task = Task(
-        criterion=options["criterion"],
-        calibration=Wanted(options["texts"], options["tokens"], options["window"], seed),
+        criterion=criterion,
+        calibration=Wanted(options["texts"], options["tokens"] or tokens, options["window"] or window, seed),
         training=Training(steps=options["steps"], weight=options["weight"], seed=seed),
         protected=layer_ranges(options["protect"]),
         dtype=options["dtype"],
         offload=_offload(options),
-        journal=out.with_name(out.name + ".journal") if options["criterion"] == "ablation" else None,
+        journal=out.with_name(out.name + ".journal") if criterion == "ablation" else None,
     )
     return rank_model(model, task, default_cache(), bar)
 

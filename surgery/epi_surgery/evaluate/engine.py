@@ -30,6 +30,9 @@ class Engine(Protocol):
     def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of each text, without special ones."""
 
+    def text_of(self, tokens: Sequence[int]) -> str:
+        """The tokens as text."""
+
     def log_probs(self, tree: PrefixTree, nodes: Sequence[int]) -> Floats:
         """ln p(token of the node | its ancestors) for each of `nodes`; none of them may be a root."""
 

@@ -3,6 +3,7 @@
 Requests are JSON lines on stdin; an answer is a JSON line, behind it a float32 array where `shape` tells of one:
 
     {"tokenize": [text, …]}                           -> {"ok": [[id, …], …]}
+    {"detokenize": [id, …]}                           -> {"ok": text}
     {"tokens": …, "parents": …, "owners": …, "depths": …, "nodes": …, "what": "log_probs" | "logits"}
                                                       -> {"shape": [n, …]} + n x … x 4 bytes
 """
@@ -58,6 +59,14 @@ class Session:
             raise EngineError(f"llama.cpp cannot tokenise a text of {len(data)} bytes")
         return list(buffer[:count])
 
+    def text(self, tokens: list[int]) -> str:
+        """What the tokens say; bytes that are no whole letter are replaced."""
+        ids, buffer = (ctypes.c_int32 * len(tokens))(*tokens), ctypes.create_string_buffer(64 * len(tokens) + 8)
+        count = self._lib.llama_detokenize(self._vocab, ids, len(tokens), buffer, len(buffer), False, True)
+        if count < 0:
+            raise EngineError(f"llama.cpp cannot write {len(tokens)} tokens as text")
+        return buffer.raw[:count].decode("utf-8", errors="replace")
+
     def answer(self, request: dict[str, Any]) -> npt.NDArray[np.float32]:
         """Log-probabilities of the nodes' tokens, or the logits behind the nodes."""
         nodes, parents = request["nodes"], request["parents"]
@@ -101,6 +110,8 @@ def main() -> None:
             request = json.loads(line)
             if "tokenize" in request:
                 _say(out, {"ok": [session.tokenize(text) for text in request["tokenize"]]})
+            elif "detokenize" in request:
+                _say(out, {"ok": session.text(request["detokenize"])})
             else:
                 _send(out, session.answer(request))
     except EngineError as error:

@@ -41,6 +41,10 @@ class LlamaEngine:
         """Token ids of each text, without special ones."""
         return self._ask({"tokenize": list(texts)})
 
+    def text_of(self, tokens: Sequence[int]) -> str:
+        """The tokens as text."""
+        return str(self._ask({"detokenize": list(tokens)}))
+
     def log_probs(self, tree: PrefixTree, nodes: Sequence[int]) -> Floats:
         """ln p(token of the node | its ancestors)."""
         return self._ask(self._request(tree, nodes, "log_probs"))

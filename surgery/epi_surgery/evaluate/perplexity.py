@@ -1,6 +1,6 @@
 """Perplexity of a text, and how far a model's predictions have moved from a baseline's, over windows of equal length."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import exp
 
@@ -74,9 +74,3 @@ def _kl(baseline: Floats, model: Floats) -> Floats:
         raise SurgeryError(f"the baseline has {baseline.shape[1]:,} tokens and the model {model.shape[1]:,}: not one family")
     p, q = log_softmax(baseline).astype(np.float64), log_softmax(model).astype(np.float64)
     return np.asarray((np.exp(p) * (p - q)).sum(axis=-1), dtype=np.float32)
-
-
-def repeated_share(tokens: Sequence[int], n: int = 3) -> float:
-    """Share of n-grams that occurred before: near 0 for text, near 1 for a model that goes round in circles."""
-    grams = [tuple(tokens[i : i + n]) for i in range(len(tokens) - n + 1)]
-    return 1 - len(set(grams)) / len(grams) if grams else 0.0

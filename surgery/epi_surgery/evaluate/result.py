@@ -21,17 +21,15 @@ def beside(model: Path) -> Path:
     return model.with_name(model.name + SUFFIX)
 
 
-def record(
-    model: ModelId, file: str, engine: str, bos: bool, utc: str, parts: Mapping[str, dict[str, Any] | None]
-) -> dict[str, Any]:
-    """The JSON object; `parts` are accuracy, perplexity and kl, None where not asked for."""
+def record(model: ModelId, file: str, engine: str, bos: bool, utc: str, parts: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
+    """The JSON object; `parts` are accuracy, perplexity, kl and coherence, None where not asked for."""
     return {
         "format": FORMAT,
         "version": VERSION,
         "model": {"name": model.name, "file": file, "sha256": model.sha256, "n_bytes": model.n_bytes},
         "engine": engine,
         "bos": bos,
-        **{name: parts.get(name) for name in ("accuracy", "perplexity", "kl")},
+        **{name: parts.get(name) for name in ("accuracy", "perplexity", "kl", "coherence")},
         "utc": utc,
     }
 

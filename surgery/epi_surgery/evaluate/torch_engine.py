@@ -24,6 +24,10 @@ class TorchEngine:
         found: list[list[int]] = self._tokenizer(list(texts), add_special_tokens=False, verbose=False)["input_ids"]
         return found
 
+    def text_of(self, tokens: Sequence[int]) -> str:
+        """The tokens as text."""
+        return str(self._tokenizer.decode(list(tokens)))
+
     def log_probs(self, tree: PrefixTree, nodes: Sequence[int]) -> Floats:
         """ln p(token of the node | its ancestors)."""
         sources = sorted({tree.parents[node] for node in nodes})

@@ -10,7 +10,7 @@ from transformers.utils import logging as transformers_logging
 from epi_surgery.errors import SurgeryError
 from epi_surgery.model.attention import AttentionLayer, attention_layers
 from epi_surgery.model.gguf_model import read_gguf_model
-from epi_surgery.model.offload import Offload, check_folder
+from epi_surgery.model.offload import Offload, check_offload
 from epi_surgery.model.source import Source, find_source
 from epi_surgery.progress import Bar, bar
 
@@ -51,7 +51,7 @@ def load(path: Path, dtype: torch.dtype = torch.float32, offload: Offload | None
     """
     source = find_source(path)
     if offload is not None:
-        check_folder(offload.folder)
+        check_offload(offload)
     transformers_logging.disable_progress_bar()
     model = read_gguf_model(path, dtype, offload, progress) if source.is_gguf else _from_folder(source, dtype, offload)
     model.eval().requires_grad_(False)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from accelerate import dispatch_model, infer_auto_device_map
 from accelerate.utils import offload_weight, save_offload_index
 from torch import Tensor
@@ -76,7 +77,10 @@ def _parents(name: str) -> list[str]:
     return [".".join(parts[:n]) for n in range(len(parts), -1, -1)]
 
 
-def check_folder(folder: Path) -> None:
-    """Raise SurgeryError where the folder for offloaded weights does not exist."""
-    if not folder.is_dir():
-        raise SurgeryError(f"{folder}: no such folder; create it first, with room for the whole model")
+def check_offload(offload: Offload) -> None:
+    """Raise SurgeryError where the folder or the device does not exist."""
+    if not offload.folder.is_dir():
+        raise SurgeryError(f"{offload.folder}: no such folder; create it first, with room for the whole model")
+    found = torch.accelerator.device_count() if torch.accelerator.is_available() else 0
+    if offload.device != "cpu" and int(offload.device) >= found:
+        raise SurgeryError(f"there is no accelerator {offload.device} here (found: {found}); use --device cpu")

@@ -13,6 +13,7 @@ from pathlib import Path
 import click
 
 from epi_tools.simrun.errors import TruthError
+from epi_tools.simrun.expected import arms_of
 from epi_tools.simrun.experiment import Order, Written, interleaved, simulate
 from epi_tools.simrun.ledger import TruthLedger
 from epi_tools.simrun.recorded import Recorded, read_recorded
@@ -136,6 +137,8 @@ def _prepare(paths: Sequence[Path], force: bool) -> None:
 def _write_all(plan: Plan) -> list[Written]:
     written = []
     ledger = TruthLedger(plan.paths[0].parent / "truth.json")
+    truths = list({order.truth.arm: order.truth for order in plan.orders}.values())
+    ledger.add_arms(arms_of(truths, plan.seed, [_recorded_for(truth, plan.recorded) for truth in truths]))
     with _progress(len(plan.orders)) as advance:
         for at, (order, path) in enumerate(zip(plan.orders, plan.paths, strict=True)):
             recorded = _recorded_for(order.truth, plan.recorded)

@@ -144,8 +144,12 @@ def _plan(truth: Truth, kept: tuple[Heads, ...], whole: tuple[Heads, ...]) -> di
         },
         "criterion": "simulated",
         "aim": {
-            **{"fraction": model.pruned, "layout": model.layout, "target": model.pruned_layers},
-            **{"spread": "layer", "protected": [], "attention_free": False, "nodes": 1},
+            "fraction": model.pruned,
+            "layout": model.layout,
+            "target": model.pruned_layers,
+            "spread": "layer",
+            "protected": [],
+            "attention_free": False,
         },
         "layers": [{"query": list(layer.query), "kv": list(layer.kv)} for layer in kept],
         "shares": {
@@ -156,6 +160,8 @@ def _plan(truth: Truth, kept: tuple[Heads, ...], whole: tuple[Heads, ...]) -> di
         },
         "per_token": {"context": _CONTEXT, "flops": _count(*flops), "read_bytes": _count(*read)},
         "engine": "llama.cpp",
+        "nodes": 1,
+        "k_quants": False,
     }
 
 

@@ -1,4 +1,4 @@
-"""`truth.json`: the truths of all simulated runs in a folder, by file name."""
+"""`truth.json`: the truths of all simulated runs in a folder by file name, and what their arms take on average."""
 
 from __future__ import annotations
 
@@ -20,6 +20,10 @@ class TruthLedger:
         self.path = path
         self._content = _read(path)
 
+    def add_arms(self, arms: dict[str, dict[str, Any]]) -> None:
+        """Note what arms take on average."""
+        self._content["arms"] |= arms
+
     def add(self, written: Written) -> None:
         """Write the file with one more run in it, whole. Raises OSError."""
         self._content["runs"][written.run.name] = written.truth
@@ -32,13 +36,14 @@ class TruthLedger:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    fresh: dict[str, Any] = {"format": FORMAT, "version": VERSION, "simulated": True, "runs": {}}
+    fresh: dict[str, Any] = {"format": FORMAT, "version": VERSION, "simulated": True, "arms": {}, "runs": {}}
     if not path.exists():
         return fresh
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except ValueError:
         content = None
-    if not isinstance(content, dict) or content.get("format") != FORMAT or not isinstance(content.get("runs"), dict):
+    sections = [content.get(name) for name in ("arms", "runs")] if isinstance(content, dict) else []
+    if not all(isinstance(section, dict) for section in sections) or not sections or content.get("format") != FORMAT:
         raise TruthError(f"{path} is no ledger of simulated runs: move it away, or give another folder with --out.")
     return content

@@ -20,9 +20,15 @@ def depth_of(study: Study, comparison: Comparison) -> float:
 
 
 def targets(study: Study) -> dict[str, list[Comparison]]:
-    """Comparisons of known depth by target (all, early, late, …), each in order of depth."""
+    """Comparisons of known depth by what was cut (all, early, late layers; whole KV groups or not), in order of depth."""
     found: dict[str, list[Comparison]] = {}
     for comparison in study.comparisons:
         if math.isfinite(depth_of(study, comparison)):
-            found.setdefault(arm_named(study, comparison.arm).target or "all", []).append(comparison)
+            found.setdefault(_what(study, comparison), []).append(comparison)
     return {target: sorted(group, key=lambda item: depth_of(study, item)) for target, group in found.items()}
+
+
+def _what(study: Study, comparison: Comparison) -> str:
+    where = f"{arm_named(study, comparison.arm).target or 'all'} layers"
+    groups_went = any(layer.kv_heads[0] != layer.kv_heads[1] for layer in comparison.layers)
+    return f"{where}, whole KV groups" if groups_went else where

@@ -32,4 +32,4 @@ def _curve(target: str, arms: list[Arm], number: int) -> Series:
     depth = np.array([0.0 if at == 0 else 100 * arm.depth for at, arm in enumerate(arms)])
     value, low, high = columns_of([arm.epi.epi for arm in arms])
     notes = tuple(arm.label for arm in arms)
-    return Series(f"{target} layers", depth, value, arm_colour(number), style="line+points", low=low, high=high, notes=notes)
+    return Series(target, depth, value, arm_colour(number), style="line+points", low=low, high=high, notes=notes)

@@ -42,4 +42,4 @@ def _points(study: Study, target: str, items: list[Comparison], number: int) -> 
     depth = np.array([100 * depth_of(study, item) for item in items])
     value, low, high = columns_of([item.kappa for item in items])
     notes = tuple(f"{item.arm}: {item.compensation.claim}" for item in items)
-    return Series(f"{target} layers", depth, value, arm_colour(number), style="line+points", low=low, high=high, notes=notes)
+    return Series(target, depth, value, arm_colour(number), style="line+points", low=low, high=high, notes=notes)

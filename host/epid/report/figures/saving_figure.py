@@ -11,6 +11,8 @@ from .depth import depth_of, targets
 
 _BASES = {"heads": "expected by share of heads", "flops": "expected by operations", "bytes": "expected by bytes read"}
 
+_COLOURS = {"heads": "#9aa5b1", "flops": "#52606d", "bytes": "#1f2933"}
+
 
 def saving_figure(study: Study) -> Figure | None:
     """Measured saving with its interval, and a line per expectation; None without a cut of known depth."""
@@ -18,10 +20,10 @@ def saving_figure(study: Study) -> Figure | None:
     if not groups:
         return None
     measured = tuple(_measured(study, target, comparisons, at) for at, (target, comparisons) in enumerate(groups.items()))
-    lines = {basis: line for basis in _BASES if (line := _expected(study, groups, basis)) is not None}
-    work = tuple(line for basis, line in lines.items() if basis != "heads")
-    panels = [_panel("against the share of heads", (*lines.values(), *measured))]
-    if work and "heads" in lines:
+    expected = {basis: _expected(study, groups, basis) for basis in _BASES}
+    work = (*expected["flops"], *expected["bytes"])
+    panels = [_panel("against the share of heads", (*expected["heads"], *work, *measured))]
+    if work and expected["heads"]:
         panels.append(_panel("against the work removed", (*work, *measured)))
     note = "Below its line of expectation, a cut saves less than the work it removed: the others compensate, or it was cheap."
     return Figure("saving", "Saving: expected and measured", tuple(panels), study.simulated, note)
@@ -36,19 +38,20 @@ def _measured(study: Study, target: str, comparisons: list[Comparison], number: 
     depth = np.array([100 * depth_of(study, comparison) for comparison in comparisons])
     value, low, high = columns_of([comparison.saving.scaled(100) for comparison in comparisons])
     notes = tuple(comparison.arm for comparison in comparisons)
-    return Series(f"measured, {target} layers", depth, value, arm_colour(number), low=low, high=high, notes=notes)
+    return Series(f"measured, {target}", depth, value, arm_colour(number), low=low, high=high, notes=notes)
 
 
-def _expected(study: Study, groups: dict[str, list[Comparison]], basis: str) -> Series | None:
-    points = sorted(
-        (100 * depth_of(study, comparison), 100 * expectation.share)
-        for comparisons in groups.values()
-        for comparison in comparisons
-        for expectation in comparison.expected
-        if expectation.basis == basis
-    )
-    if not points:
-        return None
-    colour = {"heads": "#9aa5b1", "flops": "#52606d", "bytes": "#1f2933"}[basis]
-    x, y = np.array([0.0, *(x for x, _ in points)]), np.array([0.0, *(y for _, y in points)])
-    return Series(_BASES[basis], x, y, colour, style="line", dash=True)
+def _expected(study: Study, groups: dict[str, list[Comparison]], basis: str) -> tuple[Series, ...]:
+    """One line per group of cuts from the origin on; the legend names them once."""
+    lines: list[Series] = []
+    for comparisons in groups.values():
+        points = [
+            (100 * depth_of(study, comparison), 100 * expectation.share)
+            for comparison in comparisons
+            for expectation in comparison.expected
+            if expectation.basis == basis
+        ]
+        if points:
+            x, y = np.array([0.0, *(x for x, _ in points)]), np.array([0.0, *(y for _, y in points)])
+            lines.append(Series(_BASES[basis], x, y, _COLOURS[basis], style="line", dash=True, listed=not lines))
+    return tuple(lines)
