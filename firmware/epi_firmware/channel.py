@@ -123,8 +123,8 @@ class Channel:
         elif self._chip.runs_our_settings():
             self._log(NOTE, "%s: the chip is running with our settings; its energy registers are taken over" % self.name)
             self._run()
-        else:
-            self._reset(self._lost)
+        else:  # whatever a chip has counted with other settings, or with corrupted ones while we were away, is lost
+            self._reset(self._lost or self._chip.heartbeat() != reg.CODE_POWER_ON)
 
     def _report_absence(self):
         self._silent += 1

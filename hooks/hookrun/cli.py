@@ -16,6 +16,7 @@ _EXAMPLES = """examples:
   hookrun -- python generate.py --prompt "The capital of France is"
   hookrun llama --model m.gguf --prompt "The capital of France is" --tokens 64 --repeat 5 --idle 5
   hookrun llama --model m.gguf --prompt-file prompt.txt --tokens 64 --out run.events
+  hookrun dllama -- dllama inference --model m.m --tokenizer t.t --prompt "Once upon a time." --steps 64
   hookrun overhead --model m.gguf
 """
 

@@ -40,9 +40,10 @@ class NodeProbe:
     def throttled(self) -> int | None:
         """Return the firmware's throttling flags, or None where there is no such firmware."""
         text = _text(self._sys / _THROTTLED_FILE)
-        if text is None:
-            return self._vcgencmd.throttled()
-        return int(text, 16)
+        try:
+            return self._vcgencmd.throttled() if text is None else int(text, 16)
+        except ValueError:
+            return None
 
     def _cpu_hz(self) -> float | None:
         """Return the clock of the slowest core."""
@@ -54,7 +55,8 @@ class NodeProbe:
         for line in (_text(self._proc / "meminfo") or "").splitlines():
             name, _colon, value = line.partition(":")
             if name == "MemAvailable":
-                return float(value.split()[0]) * 1024
+                kilobytes = _first_word_as_number(value)
+                return None if kilobytes is None else kilobytes * 1024
         return None
 
 
@@ -68,13 +70,19 @@ def _zones(sys: Path) -> Iterable[Path]:
 
 
 def _first_number(path: Path) -> float | None:
-    text = _text(path)
-    return float(text.split()[0]) if text else None
+    return _first_word_as_number(_text(path) or "")
+
+
+def _first_word_as_number(text: str) -> float | None:
+    try:
+        return float(text.split(maxsplit=1)[0])
+    except (ValueError, IndexError):
+        return None
 
 
 def _text(path: Path) -> str | None:
     """Return a small file's text; None where the kernel has no such file, or its driver does not answer now."""
     try:
         return path.read_text().strip()
-    except OSError:
+    except (OSError, UnicodeDecodeError):
         return None

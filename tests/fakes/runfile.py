@@ -43,7 +43,7 @@ def accuracy(correct, n=1000):
 def write_run(
     path, *, label="run", model=None, busy_w=9.0, token_s=0.05, tokens=60, requests=3, idle=True, simulated=True, settings=None,
     status="complete", utc="2026-01-02T03:04", board_id="b", lost=(), unknown_from_s=None, with_power=True, with_spans=True,
-    record=None, celsius=None,
+    record=None, celsius=None, kinds=(),
 ):  # fmt: skip
     """Write a run: idle, requests of a prefill and `tokens` tokens in two layers, idle. `lost`: (begin, end) without frames."""
     work_s = requests * (PREFILL_S + tokens * token_s)
@@ -53,6 +53,7 @@ def write_run(
     if with_power:
         _write_power(writer, board_id, simulated, begin_s, end_s, busy_w, lost, unknown_from_s, record)
     rows = _rows(begin_s, end_s, token_s, tokens, requests, idle) if with_spans else []
+    rows = [row for row in rows if not kinds or row["kind"] in {events.KIND[kind] for kind in kinds}]
     _write_node(writer, rows, model or model_map(), settings or {"tokens": tokens}, end_s + IDLE_S, celsius)
     writer.close({"status": status})
     return path

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import statistics
 from collections import Counter
 from collections.abc import Iterator
@@ -247,6 +249,30 @@ def test_layers_without_attention_are_feed_forward_only(tmp_path: Path) -> None:
     engine.close()
     halves = [("attention", 0), ("ffn", 0), ("ffn", 1), ("attention", 2), ("ffn", 2), ("attention", 3), ("ffn", 3)]
     assert parts == [("embedding", -1), *halves, ("head", -1)]
+
+
+def test_the_engine_forgets_our_log_with_us() -> None:
+    """Otherwise the next model that anything in this process loads would call freed memory."""
+    import llama_cpp
+
+    from hookrun.llama.engine import EngineLog
+
+    def current() -> int | None:
+        callback, data = llama_cpp.llama_log_callback(), ctypes.c_void_p()
+        llama_cpp.llama_log_get(ctypes.byref(callback), ctypes.byref(data))
+        return ctypes.cast(callback, ctypes.c_void_p).value
+
+    before = current()
+    first, second = EngineLog(), EngineLog()
+    ours = current()
+    del first
+    gc.collect()
+    assert current() == ours != before  # taken by the second in the meantime
+    del second
+    gc.collect()
+    own = ctypes.cast(llama_cpp._logger.llama_log_callback, ctypes.c_void_p).value
+    assert current() == own
+    llama_cpp.llama_log_set(llama_cpp.llama_log_callback(before), None)
 
 
 def test_what_the_engine_cannot_load_is_told_in_its_words(tmp_path: Path) -> None:

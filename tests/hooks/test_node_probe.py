@@ -92,6 +92,17 @@ def test_what_a_machine_does_not_tell_is_left_out_and_not_asked_again(tmp_path: 
     assert NodeProbe(tmp_path, tmp_path, Vcgencmd((str(tmp_path / "no-such-command"),))).read() == {}
 
 
+@pytest.mark.parametrize("text", ["", "unknown", "<unset> 5"])
+def test_files_that_hold_no_number_are_left_out(pi5: Path, text: str) -> None:
+    put(pi5, {"sys/devices/platform/soc/soc:firmware/get_throttled": text})
+    for name in ("sys/class/thermal/thermal_zone1/temp", "sys/devices/system/cpu/cpu1/cpufreq/scaling_cur_freq", "proc/loadavg"):
+        put(pi5, {name: text})
+    put(pi5, {"proc/meminfo": f"MemAvailable: {text}"})
+    readings = NodeProbe(pi5 / "sys", pi5 / "proc", firmware(pi5)).read()
+    assert not {"temperature_c", "throttled", "load", "memory_available_bytes"} & readings.keys()
+    assert readings["cpu_hz"] == 2.4e9  # of the core that tells it
+
+
 def test_a_zone_of_another_name_is_better_than_none(tmp_path: Path) -> None:
     put(tmp_path, {"class/thermal/thermal_zone3/type": "chip\n", "class/thermal/thermal_zone3/temp": "-1500\n"})
     assert NodeProbe(tmp_path, tmp_path, firmware(tmp_path)).temperature_c() == -1.5

@@ -53,6 +53,13 @@ def theirs(stderr: str) -> list[str]:
     return [line for line in stderr.splitlines() if not line.startswith("hookrun: ")]
 
 
+def shown(stderr: str) -> list[str]:
+    """The program's own lines, without the marks below code and torch's passing on, whose place is taken."""
+    lines = [line for line in theirs(stderr) if "^^" not in line]
+    passing = [at for at, line in enumerate(lines) if line.endswith("in _wrapped_call_impl")]
+    return [line for at, line in enumerate(lines) if at not in passing and at - 1 not in passing]
+
+
 def ours(stderr: str) -> list[str]:
     return [line for line in stderr.splitlines() if line.startswith("hookrun: ")]
 
@@ -111,9 +118,7 @@ def test_an_uncaught_exception_looks_like_the_programs(bench: Bench) -> None:
     script.write_text(CALL + "\nmodel(torch.Tensor(1, 99))\n")
     plain, hooked = bench.plain(sys.executable, str(script)), bench.hooked(sys.executable, str(script))
     assert (plain.returncode, hooked.returncode) == (1, 1)
-    shown = [line for line in theirs(hooked.stderr) if "^^" not in line]
-    expected = [line for line in theirs(plain.stderr) if "^^" not in line]
-    assert shown == expected
+    assert shown(hooked.stderr) == shown(plain.stderr)
     assert bench.run().end["status"] == "aborted"
 
 
@@ -220,6 +225,22 @@ def test_much_output_passes_untouched(bench: Bench) -> None:
 
 def test_standard_input_is_the_programs(bench: Bench) -> None:
     assert bench.hooked(sys.executable, "-c", CALL + "print(input())", input="typed\n").stdout == "typed\n"
+
+
+def test_signals_mean_to_the_program_what_they_always_mean(bench: Bench) -> None:
+    shell = ("sh", "-c", "kill -PIPE $$; echo alive")
+    assert bench.hooked(*shell).returncode == bench.plain(*shell).returncode == -signal.SIGPIPE
+
+
+def test_an_exception_in_a_thread_looks_like_the_programs(bench: Bench) -> None:
+    script = bench.folder / "script.py"
+    script.write_text(
+        f"import threading\n{CALL}\nthread = threading.Thread(target=model, args=(torch.Tensor(1, 99),))\nthread.start()\n"
+    )
+    plain, hooked = bench.plain(sys.executable, str(script)), bench.hooked(sys.executable, str(script))
+    assert "ValueError: 99 tokens" in hooked.stderr
+    assert shown(hooked.stderr) == shown(plain.stderr)
+    assert hooked.returncode == plain.returncode == 0
 
 
 def test_a_program_without_python(bench: Bench) -> None:

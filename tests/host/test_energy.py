@@ -30,7 +30,7 @@ def constant_track(p_w, seconds=60, phase_j=0.0):
     return track_of(payload for _us, payload in board.stream(seconds, lambda t: p_w, joules_at=lambda t: phase_j + p_w * t))
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=25)
 @given(p_w=st.floats(0, 300), begin=st.floats(0.1, 30), length=st.floats(0.1, 25), phase_j=st.floats(0, 5))
 def test_energy_of_a_constant_load_is_power_times_time_within_the_stated_bound(p_w, begin, length, phase_j):
     window = Window(int(begin * S), int((begin + length) * S))
@@ -46,7 +46,7 @@ def test_energies_of_adjacent_windows_add_up_to_the_whole():
     assert sum(energy_in(track, [part]).joules for part in parts) == pytest.approx(whole.joules, abs=1e-9)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=20)
 @given(p_w=st.floats(0.5, 12), phase_j=st.floats(0, 1))
 def test_idle_power_resolves_far_less_than_one_step_of_the_counter(p_w, phase_j):
     idle = idle_power(constant_track(p_w, phase_j=phase_j), [Window(5 * S, 15 * S), Window(40 * S, 50 * S)])

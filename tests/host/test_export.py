@@ -19,7 +19,7 @@ from epi_tools.simrun.truth import Truth
 from epid.cli import main
 from epid.export.recorded import load_recorded
 
-TOKENS, LAYERS = 12, 3
+TOKENS, LAYERS = 40, 3
 SMALL = Truth().changed(
     model={"n_layer": LAYERS},
     workload={"requests": 1, "tokens": TOKENS, "idle_s": 1.5, "pattern_s": 0.5, "repeats": 1},

@@ -134,8 +134,8 @@ def test_a_missing_energy_reading_leaves_the_registers_unknown_and_the_lag_found
 
 def test_many_short_patterns_tell_the_lag_too():
     rng, spans, begin_ns = random.Random(2), [], 3_000 * MS
-    for _ in range(12):
-        spans += play(rng, begin_ns, 3.0)
+    for _ in range(6):
+        spans += play(rng, begin_ns, 6.0)
         begin_ns = spans[-1].end_ns + 2000 * MS
     readings = meter(load_of(spans), spans[-1].end_ns + 1000 * MS, ChipTiming(), 20.0, 2)
     found = find_lag(track_of(readings, 20.0), span_table_of(spans))

@@ -138,6 +138,14 @@ def test_without_idle_gross_figures_stand_and_net_ones_say_why(tmp_path):
     assert not run.idle.interval.known
 
 
+def test_a_run_that_decoded_nothing_has_its_other_figures_and_is_not_compared(tmp_path):
+    good, bare = (write_run(tmp_path / f"{len(kinds)}.mcap", label=f"k{len(kinds)}", model=model, kinds=kinds)
+                  for kinds, model in (((), BASE), (("idle", "prefill"), CUT)))  # fmt: skip
+    run = summarise(bare)
+    assert run.prefill.total.known and not run.decode.per_token.known and run.layers == () and run.conservation.holds
+    assert "k2 is not compared" in load_study([good, bare]).problems[0]
+
+
 def test_an_aborted_run_keeps_its_figures_and_is_left_out_where_whole_ones_are(tmp_path):
     runs = [*arm("base", BASE, (9.0, 9.0)), *arm("cut", CUT, (8.0, 8.0)), *arm("broken", CUT, (8.0,), status="aborted")]
     found = study(tmp_path, *runs)

@@ -102,6 +102,12 @@ def test_undecided_names_how_many_more_runs_and_they_mostly_decide():
     assert asked > 50 and decided / asked > 0.5
 
 
+def test_a_saving_beyond_the_work_removed_is_no_compensation_and_is_said():
+    joules = arms(np.random.default_rng(7), 2 * SHARE)
+    verdict = outcome(expectation("bytes", SHARE, joules), joules, Margins())
+    assert verdict.claim == "A" and verdict.sentence.startswith("energy drops by more than the work removed")
+
+
 def test_one_run_of_each_decides_nothing_and_says_so():
     joules = contrast([0.9], [1.0], spread([[1.0], [0.9]], least=0.001))
     verdict = outcome(expectation("bytes", SHARE, joules), joules, Margins())

@@ -9,6 +9,7 @@ from click.testing import CliRunner
 
 torch = pytest.importorskip("torch")
 
+from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
 from transformers import AutoConfig, AutoModelForCausalLM  # noqa: E402
 
 import epi_surgery  # noqa: E402
@@ -171,3 +172,32 @@ def test_a_full_disk_leaves_nothing(donor, tmp_path, monkeypatch):
     result = run("cut", donor, plan, "--out", tmp_path / "cut")
     assert result.exit_code == 1 and "no space left on device; nothing was left behind" in result.output
     assert sorted(p.name for p in tmp_path.iterdir()) == ["donor", "plan.json"]
+
+
+class Counting(TorchDispatchMode):
+    """Counts the operations that reach a kernel; views only rename memory."""
+
+    def __init__(self):
+        super().__init__()
+        self.n = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.n += not (func.is_view or "detach" in str(func))
+        return func(*args, **(kwargs or {}))
+
+
+def operations_of_a_step(model):
+    with torch.no_grad():
+        cache = model(IDS, use_cache=True).past_key_values
+        with Counting() as counting:
+            model(IDS[:, :1], past_key_values=cache, use_cache=True)
+    return counting.n
+
+
+def test_a_ragged_step_issues_no_operation_more_than_an_unpruned_one():
+    model = tiny("llama")
+    three = [keep_any([0, 1, 2, 3, 4, 8], 12, 4)] * N_LAYER  # groups of 3, 2 and 1: one KV head is gone
+    assert operations_of_a_step(cut(model, three)) == operations_of_a_step(cut(model, None))
+    # Four or more unequal groups may need one gather in a layer, and never a scatter.
+    odd = [keep_any([0, 3, 4, 5, 6, 9, 10, 11], 12, 4)] * N_LAYER
+    assert operations_of_a_step(cut(model, odd)) <= operations_of_a_step(cut(model, None)) + N_LAYER

@@ -2,6 +2,8 @@
 
 import json
 import re
+import tomllib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,9 +13,11 @@ from hypothesis import strategies as st
 
 from epi_protocol.events import KIND
 from epi_tools.cli import epi
+from epi_tools.simrun.described import described
 from epi_tools.simrun.experiment import Order, interleaved, lay_out, simulate
 from epi_tools.simrun.power import Profile
-from epi_tools.simrun.truth import Truth, parse_truths
+from epi_tools.simrun.recorded import Recorded
+from epi_tools.simrun.truth import Truth, parse_truths, read_truths
 from epid.analysis.run import load_run
 from epid.analysis.timeline import meter_track, span_table
 
@@ -145,6 +149,23 @@ def test_spans_of_a_real_inference_get_hidden_watts(tmp_path, truth_file):
     assert truth["decode"]["j_per_token"] == pytest.approx(3.4 * 0.01 + 2.0 * 0.004 + 6.0 * 0.004 + 3.6 * 0.002)
     assert [layer["ffn_j_per_token"] for layer in truth["layers"]] == [pytest.approx(9.4 * 0.002)] * 2
     assert load_run(out).node.begin["model"]["name"] == "m"
+
+
+def test_a_recorded_inference_becomes_a_truth_that_simulates_again(tmp_path):
+    real = read_truths(Path(__file__).parents[1] / "bench" / "smollm2.toml")[0]
+    assert real.model.n_layer == 30 and len(real.timing.ffn_us) == 30
+    short = real.changed(workload={"tokens": 8, "idle_s": 1.0, "pattern_s": 0.5})
+    laid_out, _power = lay_out(Order(short, 0, 0), 1, UTC, None)
+    again = described(Recorded(laid_out.spans, dict(laid_out.model)), "again")
+    (found,) = parse_truths(tomllib.loads(again), "again")
+    assert found.model.n_layer == 30 and found.model.kv_heads == real.model.kv_heads
+    assert np.median(found.timing.ffn_us) == pytest.approx(np.median(real.timing.ffn_us), rel=0.1)
+
+
+def test_describe_prints_toml_or_one_sentence(tmp_path):
+    (tmp_path / "x.events").write_bytes(b"nothing")
+    done = CliRunner().invoke(epi, ["sim-run", "--describe", str(tmp_path / "x.events")])
+    assert done.exit_code == 2 and "is no event file of hookrun" in done.output and "Traceback" not in done.output
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import re
+import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -37,6 +38,8 @@ class EngineLog:
         """Name of the device by layer; the output head counts as one more."""
         self._callback = _c.llama_log_callback(self._on_line)
         _c.llama_log_set(self._callback, None)
+        # The engine keeps an address only: it must not call what is gone, should something else in this process load a model.
+        weakref.finalize(self, _give_log_back, _address(self._callback))
 
     def _on_line(self, level: int, text: bytes, _data: object) -> None:
         if level == _LOG_ERROR:
@@ -158,8 +161,7 @@ class Engine:
             return False
 
         callback = _c.ggml_backend_sched_eval_callback(note)
-        address = ctypes.cast(callback, ctypes.c_void_p).value or 0
-        context = self.context(settings, (address, 0))
+        context = self.context(settings, (_address(callback), 0))
         try:
             context.decode([0] * tokens)
         finally:
@@ -216,6 +218,18 @@ class Context:
             raise Stopped
         if status:
             raise HookrunError(f"the engine failed to compute (status {status}): {self._log.reason()}")
+
+
+def _give_log_back(address: int) -> None:
+    """Let the binding's own logger have the engine's lines, unless someone else has taken them from `address` already."""
+    current, data = _c.llama_log_callback(), ctypes.c_void_p()
+    _c.llama_log_get(ctypes.byref(current), ctypes.byref(data))
+    if _address(current) == address:
+        _c.llama_log_set(llama_cpp._logger.llama_log_callback, None)
+
+
+def _address(callback: Any) -> int:
+    return ctypes.cast(callback, ctypes.c_void_p).value or 0
 
 
 def _placement(devices: dict[int, str], remote: Sequence[RemoteDevice]) -> tuple[str, ...]:

@@ -64,7 +64,7 @@ def run(options: argparse.Namespace) -> int:
         conditions = Conditions(options)
         for warning in conditions.prepare():
             print(f"hookrun: warning: {warning}", file=sys.stderr)
-        spec = replace(spec, conditions=conditions.settings)
+        spec = replace(spec, ledger=str(Ledger.create().folder), conditions=conditions.settings)
         become(path, spec)
     except CannotStart as error:
         print(f"hookrun: {error}", file=sys.stderr)
@@ -79,7 +79,7 @@ def _spec(options: argparse.Namespace) -> ProgramSpec:
     if out is not None and not os.access(out.parent, os.W_OK):
         raise HookrunError(f"cannot write {out}: its folder is missing or closed to you")
     return ProgramSpec(
-        ledger=str(Ledger.create().folder),
+        ledger="",
         label=options.label,
         command=tuple(options.command),
         daemon=daemon_address(options),

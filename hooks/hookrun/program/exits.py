@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import os
 import sys
+import threading
 from types import TracebackType
 from typing import Any
 
@@ -32,6 +33,7 @@ class Exits:
         for name in _ABRUPT:
             self._patches.set(os, name, self._finishing(getattr(os, name)))
         self._patches.set(sys, "excepthook", self._excepthook(sys.excepthook))
+        self._patches.set(threading, "excepthook", _thread_excepthook(threading.excepthook))
 
     def _at_exit(self) -> None:
         self._watch.remove()
@@ -60,3 +62,15 @@ class Exits:
             before(kind, error, error.__traceback__)
 
         return excepthook
+
+
+def _thread_excepthook(before: Any) -> Any:
+    """A thread that fails is the program's affair and ends no run; only its traceback is to look as ever."""
+
+    def excepthook(args: threading.ExceptHookArgs) -> None:
+        error, trace = args.exc_value, without_hooks(args.exc_traceback)
+        if error is not None:
+            error.__traceback__ = trace
+        before(threading.ExceptHookArgs((args.exc_type, error, trace, args.thread)))
+
+    return excepthook

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
@@ -13,6 +14,8 @@ from . import watcher
 from .ledger import Ledger
 from .spec import VARIABLE, ProgramSpec
 
+_IGNORED_BY_PYTHON = (signal.SIGPIPE, signal.SIGXFSZ)
+"""What this interpreter ignores would stay ignored in the program, which expects to be ended by it."""
 INJECT = Path(__file__).with_name("inject")
 
 
@@ -42,5 +45,7 @@ def environment(spec: ProgramSpec, before: Mapping[str, str]) -> dict[str, str]:
 
 def become(path: str, spec: ProgramSpec) -> NoReturn:
     """Replace this process by the program, watched."""
-    watcher.start(Ledger.of(spec), spec.out)
+    watcher.start(Ledger.of(spec))
+    for number in _IGNORED_BY_PYTHON:
+        signal.signal(number, signal.SIG_DFL)
     os.execve(path, list(spec.command), environment(spec, os.environ))

@@ -21,7 +21,7 @@ _MOST_DESCRIPTORS = 1 << 12
 _NEVER_ARMED = "nothing was recorded: the command started no Python that reads hookrun's hooks (python -I, -S and -E do not)"
 
 
-def start(ledger: Ledger, out: str | None) -> None:
+def start(ledger: Ledger) -> None:
     """Start a watcher over the calling process, which may then become another program."""
     program = os.pidfd_open(os.getpid())
     child = os.fork()
@@ -32,7 +32,7 @@ def start(ledger: Ledger, out: str | None) -> None:
     os.setsid()
     if os.fork():
         os._exit(0)
-    _work(program, ledger, out)
+    _work(program, ledger)
 
 
 def watch(ledger: Ledger, wait: Callable[[int], None], say: Callable[[str], None]) -> None:
@@ -59,7 +59,7 @@ def _close(out: str | None, daemon: str | None) -> str:
     return f"warning: {ended}"
 
 
-def _work(program: int, ledger: Ledger, out: str | None) -> NoReturn:
+def _work(program: int, ledger: Ledger) -> NoReturn:
     _keep_only_stderr(program)
     select.select([program], [], [])
     try:

@@ -104,7 +104,7 @@ class Consumption:
 
     def to_map(self) -> dict[str, Any]:
         """Return it as plain values."""
-        names = ("total", "total_net", "median", "median_net", "per_token", "per_token_net", "watts")
+        names = ("total", "total_net", "median", "median_net", "per_token", "per_token_net")
         budget = self.budget and {name: getattr(self.budget, name) for name in ("gain", "offset", "step", "clock", "lag", "gaps")}
         return {
             "kind": self.kind,
@@ -112,7 +112,8 @@ class Consumption:
             "tokens": self.tokens,
             "seconds": self.seconds,
             "tokens_per_s": self.tokens_per_s,
-            **{f"{name}_w" if name == "watts" else f"{name}_j": getattr(self, name).to_map() for name in names},
+            **{f"{name}_j": getattr(self, name).to_map() for name in names},
+            "mean_w": self.watts.to_map(),
             "budget_sd_j": budget,
             "fault": self.fault or None,
         }

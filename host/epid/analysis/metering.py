@@ -1,4 +1,4 @@
-"""One channel of one run, ready to be asked for joules: its track, what is known of its gain and lag, its registers and its idle."""
+"""One channel of one run, ready to be asked for joules: its track, its gain and lag, its registers and its idle."""
 
 from __future__ import annotations
 

@@ -13,6 +13,7 @@ _NAMES = {
     "B": "partial compensation: energy drops, but by less than the work removed",
     "C": "full compensation: energy does not drop",
 }
+_MORE = "energy drops by more than the work removed"
 
 
 def outcome(expected: Expectation | None, joules: Contrast, margins: Margins) -> Verdict:
@@ -29,7 +30,7 @@ def outcome(expected: Expectation | None, joules: Contrast, margins: Margins) ->
     if not joules.tested:
         return Verdict("undecided", f"undecided: {_more(3 - joules.runs)} needed; {ONE_RUN} ({shown})", test, 3 - joules.runs)
     if high < edges[0]:
-        return Verdict("A", f"{_NAMES['A']}: {shown}", test)
+        return Verdict("A", f"{_MORE if high < -edges[0] else _NAMES['A']}: {shown}", test)
     if low > edges[1]:
         return Verdict("C", f"{_NAMES['C']}: {shown}", test)
     if edges[0] < low and high < edges[1]:

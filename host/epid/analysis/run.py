@@ -17,6 +17,7 @@ from ..clocks import ClockEstimator, ClockMap, Exchange
 from ..errors import RunFileError
 from ..record.reader import RunFile, RunMessage
 from ..record.topics import split_topic
+from .span_columns import SpanColumns
 
 if TYPE_CHECKING:
     from .timeline import SpanTable
@@ -29,7 +30,6 @@ def _dtype(fields: tuple[tuple[str, str, str], ...]) -> np.dtype[Any]:
 
 HEAD_DTYPE = _dtype(messages.SAMPLE_FIELDS)
 CHANNEL_DTYPE = _dtype(messages.CHANNEL_FIELDS)
-SPAN_DTYPES = {name: np.dtype(f"<{code}") for name, code, _meaning in events.COLUMNS}
 
 
 @dataclass
@@ -81,35 +81,13 @@ class NodeRecord:
     hello: dict[str, Any] = field(default_factory=dict)
     begin: dict[str, Any] = field(default_factory=dict)
     end: dict[str, Any] = field(default_factory=dict)
-    batches: list[events.SpanBatch] = field(default_factory=list)
+    spans: SpanColumns = field(default_factory=SpanColumns)
     clocks: dict[str, ClockEstimator] = field(default_factory=dict)
     telemetry: list[tuple[int, dict[str, float]]] = field(default_factory=list)
     """(node_ns, readings by name) of each look at the node itself."""
 
-    dropped: int = 0
-    """Spans that the node's ring lost."""
     placed: SpanTable | None = None
     """The spans on the host's clock, once they were asked for; see timeline.span_table."""
-
-    def add_batch(self, batch: events.SpanBatch) -> None:
-        """Keep one batch of spans."""
-        self.batches.append(batch)
-        self.dropped = max(self.dropped, batch.dropped)
-
-    def take_spans(self) -> dict[str, np.ndarray]:
-        """Return the columns of events.COLUMNS, each of shape (n_spans,), in the order they were sent, and forget the batches.
-
-        Batches go as they are copied, so that a long run is not in memory twice.
-        """
-        columns = {name: np.empty(sum(batch.count for batch in self.batches), dtype) for name, dtype in SPAN_DTYPES.items()}
-        at = 0
-        self.batches.reverse()
-        while self.batches:
-            batch = self.batches.pop()
-            for name, dtype in SPAN_DTYPES.items():
-                columns[name][at : at + batch.count] = np.frombuffer(batch.columns[name], dtype)
-            at += batch.count
-        return columns
 
 
 @dataclass
@@ -220,7 +198,7 @@ _BOARD: dict[str, Callable[[BoardRecord, dict[str, Any]], None]] = {
 _NODE: dict[str, Callable[[NodeRecord, dict[str, Any]], None]] = {
     "hello": _node_hello,
     "run": _node_run,
-    "spans": lambda node, body: node.add_batch(events.span_batch(body["body"])),
+    "spans": lambda node, body: node.spans.add(events.span_batch(body["body"])),
     "clock": _node_clock,
     "telemetry": _node_telemetry,
 }

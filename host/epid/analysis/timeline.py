@@ -127,12 +127,12 @@ def span_table(node: NodeRecord) -> SpanTable:
         fitted = estimator.fit() if estimator is not None else None
         if fitted is None:
             raise RunFileError(f"node {node.node} answered no time exchange: its spans cannot be placed on the timeline")
-        columns = node.take_spans()
+        columns = node.spans.columns()
         for name in ("begin_ns", "end_ns"):
             for first in range(0, len(columns[name]), CHUNK):
                 piece = columns[name][first : first + CHUNK]
                 piece[:] = host_times(piece, fitted)
-        node.placed = SpanTable(columns, fitted.worst_bound_ns, node.dropped)
+        node.placed = SpanTable(columns, fitted.worst_bound_ns, node.spans.dropped)
     return node.placed
 
 

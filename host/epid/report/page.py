@@ -127,8 +127,17 @@ def _answer(answer: Answer) -> str:
     if len(answer.figures) > _LISTED:
         listed = f"<details><summary>{len(answer.figures)} figures</summary>{listed}</details>"
     asked = f"<b>{escape(answer.name)}</b> {escape(answer.question)}"
-    said = f"{escape(answer.answer)}{listed}<span class=test>{escape(answer.test)}</span>"
+    said = f"{_said(answer.answer)}{listed}<span class=test>{escape(answer.test)}</span>"
     return f"<dt class={'decided' if answer.decided else 'open'}>{asked}</dt><dd>{said}</dd>"
+
+
+def _said(text: str) -> str:
+    """An answer; one that says something about many cuts is folded away."""
+    parts = text.split("; ")
+    if len(parts) <= _LISTED:
+        return escape(text)
+    items = "".join(f"<li>{escape(part)}</li>" for part in parts)
+    return f"<details><summary>an answer for each of {len(parts)} cuts</summary><ul>{items}</ul></details>"
 
 
 def _table_section(table: Table) -> str:

@@ -20,8 +20,9 @@ def wilson(correct: int, n: int) -> tuple[float, float]:
     share, spread = correct / n, _Z * _Z / n
     centre = share + spread / 2
     half = _Z * sqrt(share * (1 - share) / n + spread / (4 * n))
-    # Rounding may leave a bound that is exactly 0 or 1 a hair outside.
-    return max(0.0, (centre - half) / (1 + spread)), min(1.0, (centre + half) / (1 + spread))
+    # At the ends the bound is exact, and rounding would leave it a hair inside.
+    low = 0.0 if correct == 0 else (centre - half) / (1 + spread)
+    return low, 1.0 if correct == n else (centre + half) / (1 + spread)
 
 
 def mean_interval(values: Sequence[float]) -> tuple[float, float]:

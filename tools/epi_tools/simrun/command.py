@@ -12,6 +12,7 @@ from pathlib import Path
 
 import click
 
+from epi_tools.simrun.described import described
 from epi_tools.simrun.errors import TruthError
 from epi_tools.simrun.expected import arms_of
 from epi_tools.simrun.experiment import Order, Written, interleaved, simulate
@@ -25,6 +26,7 @@ Examples: one run; an experiment of three repeats of every arm in the file; watt
   epi sim-run --truth truth.toml --seed 7 --out run.mcap
   epi sim-run --truth truth.toml --seed 7 --arms all --repeats 3 --out runs/
   epi sim-run --truth truth.toml --seed 7 --spans smollm2.events --out run.mcap
+  epi sim-run --describe smollm2.events > truth.toml
 """
 
 
@@ -45,6 +47,17 @@ class Complaint(click.ClickException):
     exit_code = 2
 
 
+def _describe(context: click.Context, _option: click.Parameter, path: Path | None) -> None:
+    """Print a recorded inference as TOML, and stop before anything is simulated."""
+    if path is None:
+        return
+    try:
+        click.echo(described(read_recorded(path), path.name), nl=False)
+    except TruthError as error:
+        raise Complaint(str(error)) from error
+    context.exit()
+
+
 @click.command(name="sim-run", epilog=EXAMPLE)
 @click.option("--truth", "truths", multiple=True, required=True, type=click.Path(path_type=Path, dir_okay=False),
               help="What is hidden, as TOML; several files are several arms, named after their files.")  # fmt: skip
@@ -53,6 +66,8 @@ class Complaint(click.ClickException):
 @click.option("--arms", default="", metavar="NAMES|all", help="Arms to simulate, with commas between them.")
 @click.option("--repeats", type=click.IntRange(1), help="Runs of every arm, in ABBA order.")
 @click.option("--spans", "span_files", multiple=True, metavar="[ARM=]FILE", help="Take the spans from a hookrun event file.")
+@click.option("--describe", type=click.Path(path_type=Path, dir_okay=False), is_eager=True, expose_value=False,
+              callback=_describe, help="Print the timing of a hookrun event file as TOML for a truth, and stop.")  # fmt: skip
 @click.option("--utc", default="", help="Date and time that the runs shall bear; default: now.")
 @click.option("--force", is_flag=True, help="Replace run files that are there already.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object with the files written.")
