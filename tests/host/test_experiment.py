@@ -40,6 +40,8 @@ def test_the_repeats_are_the_least_that_do():
     needed = repeats_needed(0.01, 0.01, 0.01, 0.95)
     assert power_of(needed, 0.01, 0.01, 0.01) >= 0.95 > power_of(needed - 1, 0.01, 0.01, 0.01)
     assert repeats_needed(0.2, 0.001, 0.01, 0.95) == 3
+    powers = [power_of(repeats, 0.01, cv, 0.01) for repeats in (3, 4, 8, 30) for cv in np.geomspace(1e-5, 0.1, 60)]
+    assert all(0.01 <= power <= 1.0 + 1e-9 for power in powers)
 
 
 def test_an_effect_that_no_experiment_shows_is_refused():

@@ -4,6 +4,7 @@ import asyncio
 import os
 import pty
 import signal
+import socket
 import threading
 import time
 import tty
@@ -175,3 +176,35 @@ def test_another_board_is_not_taken_for_it(tmp_path, meter, monkeypatch):
 
     said = serve(tmp_path, (Address(path=first),), script)
     assert said.count(f"there is no serial port {first}; plug the meter in, or name another port") == 1
+
+
+def cancel_after(task, turns):
+    if turns:
+        asyncio.get_running_loop().call_soon(cancel_after, task, turns - 1)
+    else:
+        task.cancel()
+
+
+@pytest.mark.parametrize("turns", range(8))
+def test_a_link_that_is_told_to_stop_in_the_very_moment_that_bytes_come_stops(turns):
+    async def follow(opened):
+        while True:
+            if await opened.readable(5):
+                opened.read()
+
+    async def run():
+        listener = socket.create_server(("127.0.0.1", 0))
+        opened = link.Link(Address(host="127.0.0.1", port=listener.getsockname()[1]))
+        peer, _address = listener.accept()
+        task = asyncio.create_task(follow(opened))
+        await asyncio.sleep(0.05)
+        peer.send(b"x")
+        cancel_after(task, turns)  # of the loop: one of them falls between the bytes and the task that waits for them
+        await asyncio.sleep(0.2)
+        stopped = task.done()
+        task.cancel()
+        for end in (peer, listener, opened):
+            end.close()
+        return stopped
+
+    assert asyncio.run(run())

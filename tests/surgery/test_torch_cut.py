@@ -170,7 +170,7 @@ def test_a_full_disk_leaves_nothing(donor, tmp_path, monkeypatch):
     plan = planned(donor, tmp_path)
     monkeypatch.setattr("epi_surgery.torch_cut.execute.save", full)
     result = run("cut", donor, plan, "--out", tmp_path / "cut")
-    assert result.exit_code == 1 and "no space left on device; nothing was left behind" in result.output
+    assert result.exit_code == 1 and "the disk is full" in result.output and "nothing was left behind" in result.output
     assert sorted(p.name for p in tmp_path.iterdir()) == ["donor", "plan.json"]
 
 

@@ -68,9 +68,10 @@ def power_of(repeats: int, effect: float, cv: float, alpha: float) -> float:
     """Power of the two-sided t test on logarithms, `repeats` runs in each of two arms (noncentral t distribution)."""
     freedom, shift = 2 * repeats - 2, abs(math.log1p(-effect)) / (cv * math.sqrt(2 / repeats))
     critical = float(student.isf(alpha / 2, freedom))
-    if shift > critical + 30:  # beyond what the distribution's series can sum
+    if shift > critical + 20:  # beyond what the distribution's series can sum
         return 1.0
-    return float(nct.sf(critical, freedom, shift) + nct.cdf(-critical, freedom, shift))
+    wrong_side = float(nct.cdf(-critical, freedom, shift)) if shift < 4 else 0.0
+    return float(nct.sf(critical, freedom, shift)) + wrong_side
 
 
 def repeats_needed(effect: float, cv: float, alpha: float, power: float) -> int:

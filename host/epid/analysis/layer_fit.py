@@ -170,7 +170,7 @@ def _solve(normal: _Normal, common_w: float) -> LayerFit:
     weight = np.exp([tried.evidence - max(t.evidence for t in tries) for tried in tries])
     weight /= weight.sum()
     watts = sum(w * tried.watts for w, tried in zip(weight, tries, strict=True))
-    inflation = _inflation(normal, watts)
+    inflation = _inflation(normal, watts, gate)
     covariance = sum(
         w * (tried.noise * inflation + tried.shrinkage + np.outer(tried.watts - watts, tried.watts - watts))
         for w, tried in zip(weight, tries, strict=True)
@@ -219,10 +219,14 @@ def _prior(n: int, sd_w: float, common_w: float) -> np.ndarray:
     return precision
 
 
-def _inflation(normal: _Normal, watts: np.ndarray) -> float:
-    """How much more the blocks' scores scatter than the model allows; at least 1."""
-    used = normal.matrix.any(axis=(1, 2))
-    score = normal.vector[used] - normal.matrix[used] @ watts
-    total = normal.matrix.sum(axis=0)
-    scale = np.sqrt(np.maximum(np.diag(total), 1e-30))
-    return max(1.0, float(np.mean((score**2).sum(axis=0) / scale**2)))
+def _inflation(normal: _Normal, watts: np.ndarray, inverse: np.ndarray) -> float:
+    """How much more the blocks disagree about what sets layers apart than the model allows; at least 1.
+
+    `inverse` turns scores into watts; what all layers have in common is taken out, for the blocks' offsets and the total hold it.
+    """
+    n = len(watts) - 2
+    score = normal.vector - normal.matrix @ watts
+    centre = np.eye(n) - 1 / n
+    found = (score @ inverse)[:, :n] @ centre
+    allowed = centre @ (inverse @ normal.matrix.sum(axis=0) @ inverse)[:n, :n] @ centre
+    return max(1.0, float((found**2).sum() / max(np.trace(allowed), 1e-30)))

@@ -75,7 +75,9 @@ class Link:
         opened = self._serial or self._socket
         assert opened is not None
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(_wait_for(int(opened.fileno())), timeout_s)
+            # Not wait_for: in Python 3.11 it swallows a cancellation that comes in the same moment as the bytes.
+            async with asyncio.timeout(timeout_s):
+                await _wait_for(int(opened.fileno()))
             return True
         return False
 
