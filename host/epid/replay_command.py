@@ -10,9 +10,7 @@ import click
 
 @click.command()
 @click.argument("paths", nargs=-1, required=True, metavar="RUN...", type=click.Path(path_type=Path))
-@click.option(
-    "--to", "folder", required=True, type=click.Path(path_type=Path, file_okay=False), help="Folder for the new files."
-)
+@click.option("--to", "folder", required=True, type=click.Path(path_type=Path, file_okay=False), help="Folder for the new files.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per run.")
 def replay(paths: tuple[Path, ...], folder: Path, as_json: bool) -> None:
     """Feed run files through the daemon's code again, frame by frame and batch by batch, at the times they came.

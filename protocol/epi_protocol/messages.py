@@ -86,7 +86,7 @@ FLAGS = (
     ("NO_LOAD", 4, "EnStatus says no load: the energy registers stand still"),
     ("REVERSED", 5, "reverse energy is growing: is the CT clamped on the wrong way round?"),
     ("CALIBRATION_ERROR", 6, "SysStatus says CalErr or AdjErr: a checksum does not match"),
-    ("STALE", 7, "the 24-bit power has not changed for longer than the chip's refresh period allows"),
+    ("STALE", 7, "the readings stand still, and the chip's state or its energy says that it has stopped measuring"),
     ("SETTLING", 8, "just after the chip's start: readings are not yet settled"),
     (
         "ENERGY_LATE",

@@ -55,6 +55,13 @@ def test_idle_power_resolves_far_less_than_one_step_of_the_counter(p_w, phase_j)
     assert idle.seconds == pytest.approx(17.2)
 
 
+def test_a_boot_id_that_ends_in_zeros_places_its_samples_like_any_other():
+    boot = b"\x01\x00\x00\x00"
+    payloads = (board.sample(seq, seq * 50_000, [5.0, 0, 0, 0], [0.0] * 4, boot_id=boot) for seq in range(200))
+    track = track_of(payloads, boots=(boot,))
+    assert np.ptp(track.host_ns) > 9 * S
+
+
 def test_without_idle_the_power_is_missing_and_not_zero():
     assert np.isnan(idle_power(constant_track(5), []).watts)
 

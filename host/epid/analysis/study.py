@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -82,7 +82,7 @@ def study_of(summaries: Sequence[Summary], margins: Margins | None = None, probl
 
 
 def load_study(
-    paths: Sequence[Path],
+    paths: Iterable[Path],
     channel: int | None = None,
     corrections: Corrections | None = None,
     accuracy: Accuracy | None = None,

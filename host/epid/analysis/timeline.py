@@ -150,9 +150,10 @@ def _lost(seq: np.ndarray, segment: np.ndarray) -> np.ndarray:
 
 def _place_by_boot(board_ns: np.ndarray, boots: np.ndarray, maps: dict[bytes, ClockMap]) -> tuple[np.ndarray, np.ndarray]:
     host_ns, bound_ns = np.zeros(len(board_ns), dtype=np.int64), np.zeros(len(board_ns))
-    ids = np.array([bytes(boot) for boot in boots], dtype=object)
+    ids = [bytes(boot) for boot in boots]
     for boot, fitted in maps.items():
-        mine = ids == boot
+        # Not `array == boot`: numpy would drop the zeros at the end of an id.
+        mine = np.array([one == boot for one in ids], dtype=bool)
         if mine.any():
             host_ns[mine], bound_ns[mine] = place(board_ns[mine], fitted)
     return host_ns, bound_ns

@@ -74,7 +74,7 @@ def _study(paths: Sequence[Path], channel: int | None, calibration: Path | None,
     corrections = load_corrections(calibration) if calibration else None
     given = parse_accuracy(accuracy) if accuracy else None
     with _progress("reading runs", len(paths)) as advance:
-        return load_study(_told(paths, advance), channel, corrections, given)  # type: ignore[arg-type]  # it only goes through them
+        return load_study(_told(paths, advance), channel, corrections, given)
 
 
 def _told(paths: Sequence[Path], advance: Callable[[int], Any]) -> Iterator[Path]:
