@@ -20,6 +20,8 @@ from fakes import board, node
 from fakes.epid_serve import EPID, Daemon
 from fakes.tcp_board import TcpBoard
 
+CERTAIN = 2  # `within_j` holds 95 % of the truths, twice that practically all
+
 
 def measured_rows(idle_s, decode_s, begin_ns):
     """Idle, then one request of ten tokens, in the node's clock."""
@@ -73,7 +75,7 @@ def test_a_run_is_recorded_and_its_joules_are_the_loads(daemon):
     path = record_run(daemon)
     summary = summarise(path)
     assert summary.decode.tokens == 10
-    assert abs(summary.decode.energy_j - 6.0 * 1.5) <= summary.decode.within_j
+    assert abs(summary.decode.energy_j - 6.0 * 1.5) <= CERTAIN * summary.decode.within_j
     assert summary.idle.watts == pytest.approx(6.0, abs=0.3)
     assert [(layer.attention_us, layer.ffn_us) for layer in summary.layers] == [
         pytest.approx((100, 200), rel=1e-3),
@@ -119,7 +121,7 @@ def test_lost_frames_are_counted_and_cost_no_energy(daemon, meter):
     meter.skip = set(range(0, 100_000, 10))
     summary = summarise(record_run(daemon))
     assert summary.lost_frames >= 5
-    assert abs(summary.decode.energy_j - 9.0) <= summary.decode.within_j
+    assert abs(summary.decode.energy_j - 9.0) <= CERTAIN * summary.decode.within_j
     assert any("frames of the meter are missing" in text for text in summary.warnings)
 
 
@@ -128,7 +130,7 @@ def test_a_meter_that_goes_and_comes_back_keeps_its_energy(daemon, meter):
     run = load_run(path)
     assert any("is gone" in note for note in run.notes)
     summary = summarise(path)
-    assert abs(summary.decode.energy_j - 9.0) <= summary.decode.within_j
+    assert abs(summary.decode.energy_j - 9.0) <= CERTAIN * summary.decode.within_j
 
 
 def test_a_batch_that_comes_twice_is_recorded_once(daemon):
@@ -227,7 +229,7 @@ def test_a_run_goes_on_in_a_second_file_after_the_daemon_was_killed(daemon, tmp_
     summary = summarise(path)
     assert summary.run.end["status"] == "complete" and len(summary.run.damage) == 1
     assert len(summary.spans.columns["kind"]) == len(rows)
-    assert abs(summary.decode.energy_j - 6.0) <= summary.decode.within_j, "the board counts on while no daemon listens"
+    assert abs(summary.decode.energy_j - 6.0) <= CERTAIN * summary.decode.within_j, "the board counts on while no daemon listens"
     assert not any("never came" in note for note in summary.run.notes)
 
 

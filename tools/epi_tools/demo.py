@@ -53,7 +53,7 @@ class Demo:
 @click.option("--fraction", default=0.33, show_default=True, help="Share of the heads to remove.")
 @click.option("--tokens", default=160, show_default=True, help="Tokens to generate per request.")
 @click.option("--repeat", default=3, show_default=True, help="Requests per run.")
-@click.option("--runs", default=2, show_default=True, help="Runs per model, there and back again.")
+@click.option("--runs", default=3, show_default=True, help="Runs per model, there and back again.")
 @click.option("--idle", "idle_s", default=5.0, show_default=True, help="Seconds of measured idle before and after.")
 @click.option("--threads", default=max(1, (os.cpu_count() or 2) - 1), show_default=True, help="Threads of the engine.")
 def demo(
@@ -115,7 +115,7 @@ def _evaluate(plan: Demo) -> None:
         if _record(model).exists():
             click.echo(f"the record of the last run stands: {_record(model)}")
         else:
-            _run("epi-surgery", "eval", model, "--blimp", pairs, "--out", _record(model))
+            _run("epi-surgery", "eval", model, "--blimp", pairs, "--task", "agreement", "--out", _record(model))
 
 
 def _record(model: Path) -> Path:

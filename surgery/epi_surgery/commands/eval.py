@@ -29,6 +29,7 @@ class Tasks:
     """What to evaluate on; None where not asked for."""
 
     blimp: Path | None
+    task: str
     limit: int | None
     text: Path | None
     n_tokens: int
@@ -40,6 +41,7 @@ class Tasks:
 @click.command(name="eval")
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option("--blimp", type=click.Path(path_type=Path), help="Folder with BLiMP's .jsonl files, one for each test.")
+@click.option("--task", default="blimp", show_default=True, help="What the pairs in that folder are called in the record.")
 @click.option("--limit", type=click.IntRange(1), help="Only the first so many pairs of each test.")
 @click.option("--text", type=click.Path(path_type=Path), help="UTF-8 text for perplexity.")
 @click.option("--tokens", "n_tokens", type=click.IntRange(2), default=4096, show_default=True, help="Of the text, at most.")
@@ -54,6 +56,7 @@ class Tasks:
 def evaluate(
     model: Path,
     blimp: Path | None,
+    task: str,
     limit: int | None,
     text: Path | None,
     n_tokens: int,
@@ -77,7 +80,7 @@ def evaluate(
         raise SurgeryError("--baseline compares predictions on a text: give --text FILE")
     if not model.exists():
         raise SurgeryError(f"{model}: no such file or folder")
-    tasks = Tasks(blimp, limit, text, n_tokens, window, bos, coherence)
+    tasks = Tasks(blimp, task, limit, text, n_tokens, window, bos, coherence)
     limits = Limits(nodes=max(512, window))
     with ExitStack() as stack:
         running = stack.enter_context(opened(model, engine or default_engine(model), dtype, limits))
@@ -100,7 +103,7 @@ def measure(engine: Engine, tasks: Tasks, other: Engine | None, other_id: ModelI
         start = time.monotonic()
         with bar("minimal pairs", len(pairs)) as advance:
             verdicts = judge(engine, pairs, tasks.bos, advance)
-        parts["accuracy"] = accuracy_record(pairs, verdicts, len(pairs) / (time.monotonic() - start))
+        parts["accuracy"] = accuracy_record(tasks.task, pairs, verdicts, len(pairs) / (time.monotonic() - start))
     if tasks.text is not None:
         windows = windows_of(engine, _read(tasks.text), str(tasks.text), tasks.n_tokens, tasks.window, tasks.bos)
         with bar("perplexity", len(windows.tokens)) as advance:
@@ -136,7 +139,7 @@ def summary(body: dict[str, Any], out: Path) -> str:
         whole = (
             f"{percent(accuracy['value'])}  {_bounds(accuracy['interval'], 100)}  {accuracy['correct']} of {accuracy['n']} pairs"
         )
-        rows.append(("BLiMP", f"{whole}, {accuracy['pairs_per_s']:.1f} pairs/s"))
+        rows.append((accuracy["task"], f"{whole}, {accuracy['pairs_per_s']:.1f} pairs/s"))
         rows += [
             (f"  {name}", f"{percent(part['value'])}  {_bounds(part['interval'], 100)}")
             for name, part in accuracy["categories"].items()

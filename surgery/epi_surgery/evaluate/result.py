@@ -34,11 +34,11 @@ def record(model: ModelId, file: str, engine: str, bos: bool, utc: str, parts: M
     }
 
 
-def accuracy_record(pairs: Sequence[MinimalPair], verdicts: Sequence[bool], pairs_per_s: float) -> dict[str, Any]:
+def accuracy_record(task: str, pairs: Sequence[MinimalPair], verdicts: Sequence[bool], pairs_per_s: float) -> dict[str, Any]:
     """Accuracy over all pairs, per category and per test, each with its Wilson interval."""
     whole = Tally(sum(map(bool, verdicts)), len(verdicts))
     return {
-        "task": "blimp",
+        "task": task,
         **_share(whole),
         "categories": {name: _share(found) for name, found in tally([pair.category for pair in pairs], verdicts).items()},
         "tests": {name: _share(found) for name, found in tally([pair.test for pair in pairs], verdicts).items()},
