@@ -67,6 +67,11 @@ def payloads_until(port, wanted, timeout_s=40.0):
     return payloads
 
 
+def set_ups(payloads):
+    """How often a chip was set up, on all boots together."""
+    return sum("set up; the chip's checksums are" in text for text in logs(payloads))
+
+
 def logs(payloads):
     return [m.parse_log(payload)[1] for payload in payloads if payload[0] == m.LOG]
 
@@ -79,14 +84,13 @@ def boots(payloads):
 def test_faults_happen_to_a_running_board(tmp_path):
     asked = "0=reset@2,1=cs1@2,2=cs2@2,3=dead@2+1,brown-out@6"
     with RunningSim(tmp_path, "--channel", "0=const:5", "--faults", asked) as sim, sim.open() as port:
-        payloads = payloads_until(port, lambda payloads: len(boots(payloads)) == 2 and len(logs(payloads)) > 12)
+        payloads = payloads_until(port, lambda payloads: len(boots(payloads)) == 2 and set_ups(payloads) == 4 + 3 + 4)
         code, out, err = sim.stop()
     said = logs(payloads)
     assert any(text.startswith("pi1: the chip was reset behind our back") for text in said)
     assert any(text.startswith("pi2: the chip's metering registers no longer match") for text in said)
     assert any(text.startswith("pi3: the chip's measurement registers no longer match") for text in said)
     assert any(text.startswith("pi4: the chip does not answer any more") for text in said)
-    assert sum("set up; the chip's checksums are" in text for text in said) == 4 + 3 + 4
     end = json.loads(out.splitlines()[-1])
     assert code == 0 and end["boots"] == 2
     assert [fault["kind"] for fault in end["faults"]] == ["reset", "cs1", "cs2", "dead", "brown-out"]
@@ -107,5 +111,6 @@ def test_a_bad_line_leaves_the_books_exact_or_marked(tmp_path):
             return hit and any(channels[1]["flags"] & late for channels in samples) and len(samples) > 80
 
         channels = m.parse_sample([p for p in payloads_until(port, enough) if p[0] == m.SAMPLE][-1])[1]
-    assert channels[1]["unknown"] == 0 and channels[1]["forward"] > 10
+    # A chip that missed a write in that second is set up anew: one marked gap, and no more.
+    assert channels[1]["unknown"] <= 1 and channels[1]["forward"] > 10
     assert channels[2]["unknown"] == 0 and channels[3]["unknown"] == 0
