@@ -54,7 +54,7 @@ def threshold_of(cuts: Sequence[tuple[Arm, Contrast]]) -> Threshold:
     above = [point.depth for point in points if point.depth > below]
     if not above:
         return Threshold(
-            float("nan"), below, tuple(points), f"no saving is real up to {below:.0%} of the heads, the deepest cut tested"
+            float("nan"), below, tuple(points), f"no saving is shown up to {below:.0%} of the heads, the deepest cut tested"
         )
     start = f"between {below:.0%} and {min(above):.0%}" if unreal else f"at or below {min(above):.0%}, the least cut tested"
     sentence = (
