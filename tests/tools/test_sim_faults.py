@@ -91,6 +91,7 @@ def test_faults_happen_to_a_running_board(tmp_path):
     assert any(text.startswith("pi2: the chip's metering registers no longer match") for text in said)
     assert any(text.startswith("pi3: the chip's measurement registers no longer match") for text in said)
     assert any(text.startswith("pi4: the chip does not answer any more") for text in said)
+    assert set_ups(payloads) == 4 + 3 + 4
     end = json.loads(out.splitlines()[-1])
     assert code == 0 and end["boots"] == 2
     assert [fault["kind"] for fault in end["faults"]] == ["reset", "cs1", "cs2", "dead", "brown-out"]
