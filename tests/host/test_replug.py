@@ -22,26 +22,34 @@ BOARD_ID = board.description()["board_id"]
 
 
 class PtyBoard:
-    """A board that keeps counting while it is unplugged, as one with a supply of its own does; every plug is a new device."""
+    """A board that keeps counting while it is unplugged, as one with a supply of its own does; every plug is a new device.
 
-    def __init__(self):
+    Its names are links of its own, as under /dev/serial: the kernel gives the number of a closed terminal to whoever opens the
+    next one, and the daemon would find a stranger there.
+    """
+
+    def __init__(self, folder):
         self.path, self._master, self._slave = "", -1, -1
-        self._lock, self._spares = threading.Lock(), []
+        self._folder, self._plugs, self._lock = folder, 0, threading.Lock()
         self._seq, self._boot_id, self._stop = 0, board.BOOT, threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
     def plug(self):
-        self._spares += pty.openpty()  # something else takes the old name
+        self.unplug()
         master, slave = pty.openpty()
         tty.setraw(slave)
         os.set_blocking(master, False)
-        self.unplug()
+        self._plugs += 1
+        name = self._folder / f"ttyACM{self._plugs}"
+        name.symlink_to(os.ttyname(slave))
         with self._lock:
-            self._master, self._slave, self.path = master, slave, os.ttyname(slave)
+            self._master, self._slave, self.path = master, slave, str(name)
 
     def unplug(self):
         with self._lock:
+            if self.path:
+                os.unlink(self.path)
             for descriptor in (self._master, self._slave):
                 if descriptor >= 0:
                     os.close(descriptor)
@@ -61,8 +69,6 @@ class PtyBoard:
         self._stop.set()
         self._thread.join(5)
         self.unplug()
-        for descriptor in self._spares:
-            os.close(descriptor)
 
     def _run(self):
         while not self._stop.wait(0.02):
@@ -82,8 +88,8 @@ class PtyBoard:
 
 
 @pytest.fixture
-def meter(monkeypatch):
-    opened = PtyBoard()
+def meter(monkeypatch, tmp_path):
+    opened = PtyBoard(tmp_path)
     opened.plug()
     monkeypatch.setattr(link.list_ports, "comports", opened.comports)
     yield opened
