@@ -11,9 +11,9 @@ import click
 from .errors import RunFileError
 
 if TYPE_CHECKING:
-    from .analysis.lag import LagFit
-    from .analysis.run import Run
-    from .analysis.timeline import MeterTrack
+    from .analysis.lag.lag import LagFit
+    from .analysis.timeline.run import Run
+    from .analysis.timeline.timeline import MeterTrack
 
 
 @click.command()
@@ -35,7 +35,7 @@ def lag(paths: tuple[Path, ...], channel: int | None, save: bool, figure: Path |
     for path in paths:
         run, track, found = _find(path, channel)
         if save:
-            from .analysis.lag_file import store_lag
+            from .analysis.lag.lag_file import store_lag
 
             store_lag(run, track, found.to_map())
         if figure is not None:
@@ -47,10 +47,10 @@ def lag(paths: tuple[Path, ...], channel: int | None, save: bool, figure: Path |
 
 
 def _find(path: Path, channel: int | None) -> tuple[Run, MeterTrack, LagFit]:
-    from .analysis.lag import find_lag
-    from .analysis.metered import metered_channel
-    from .analysis.run import load_run
-    from .analysis.timeline import meter_track, span_table
+    from .analysis.lag.lag import find_lag
+    from .analysis.metering.metered import metered_channel
+    from .analysis.timeline.run import load_run
+    from .analysis.timeline.timeline import meter_track, span_table
 
     run = load_run(path)
     track = meter_track(*metered_channel(run, channel))

@@ -9,9 +9,9 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
-from .analysis.lag import LagFit
-from .analysis.lag_fit import TAP_S
-from .analysis.timeline import MeterTrack
+from .analysis.lag.fir_fit import TAP_S
+from .analysis.lag.lag import LagFit
+from .analysis.timeline.timeline import MeterTrack
 from .errors import UsageError
 
 _FORMATS = (".png", ".svg", ".pdf")

@@ -45,7 +45,7 @@ def plan_experiment(
       epid plan-experiment runs/baseline-*.mcap --effect 1 --minutes 3
       epid plan-experiment --cv 0.4 --effect 1 --arm baseline --arm cut25 --layout blocks --seed 7 --json
     """
-    from .analysis.experiment import Noise, noise_of, plan
+    from .analysis.study.experiment import Noise, noise_of, plan
     from .analysis.summary import summarise_all
 
     _check(effect, power, alpha, cv_percent, paths)

@@ -64,7 +64,7 @@ def run_scores(world: World, summary: Summary, truth: dict[str, Any]) -> Iterato
 
 def study_scores(world: World, summaries: list[Summary]) -> Iterator[Score]:
     """Scores of the comparison of both arms."""
-    from epid.analysis.study import study_of
+    from epid.analysis.study.study import study_of
 
     study = study_of(summaries)
     n = world.number

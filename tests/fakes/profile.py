@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from epi_protocol import events
-from epid.analysis.timeline import MeterTrack, SpanTable
+from epid.analysis.timeline.timeline import MeterTrack, SpanTable
 
 S = 1_000_000_000
 QUANTUM_J = 0.36

@@ -14,10 +14,10 @@ from epi_tools.calibrate.export import write_export
 from epi_tools.calibrate.outcome import Outcome, Seen
 from epi_tools.calibrate.registers import Registers
 from epi_tools.calibrate.solve import Errors
-from epid.analysis.calibration import calibrated_track, corrected, load_corrections
-from epid.analysis.energy import Window, energy_in
-from epid.analysis.run import BoardRecord
-from epid.analysis.timeline import meter_track
+from epid.analysis.metering.calibration import calibrated_track, corrected, load_corrections
+from epid.analysis.metering.energy import Window, energy_in
+from epid.analysis.timeline.run import BoardRecord
+from epid.analysis.timeline.timeline import meter_track
 from epid.cli import main
 from epid.clocks import ClockEstimator, Exchange
 from epid.errors import RunFileError, UsageError
@@ -112,7 +112,7 @@ def test_a_file_grows_channel_by_channel(file):
 @settings(deadline=None, max_examples=20)
 @given(energy=st.floats(0.5, 2), power=st.floats(0.5, 2))
 def test_a_correction_is_a_factor_and_its_inverse_undoes_it(energy, power):
-    from epid.analysis.calibration import Correction
+    from epid.analysis.metering.calibration import Correction
 
     track = meter_track(board_record(), 0)
     there = corrected(track, Correction(energy, power, 0.0, math.nan, "2026-01-02"))

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from epi_protocol import PROTOCOL_VERSION, events
-from epid.analysis.run import load_run
 from epid.analysis.summary import summarise
+from epid.analysis.timeline.run import load_run
 from epid.record.reader import RunFile
 from fakes import board, node
 from fakes.epid_serve import EPID, Daemon

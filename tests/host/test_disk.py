@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from epid.analysis.run import load_run
+from epid.analysis.timeline.run import load_run
 from epid.daemon.disk import Disk, Room
 from epid.daemon.disk_guard import DiskGuard
 from epid.daemon.recorder import Recorder

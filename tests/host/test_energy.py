@@ -6,10 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from epi_protocol import messages
-from epid.analysis.energy import Window, chains_ratio, energy_in
-from epid.analysis.idle import idle_power
-from epid.analysis.run import BoardRecord
-from epid.analysis.timeline import meter_track
+from epid.analysis.metering.energy import Window, chains_ratio, energy_in
+from epid.analysis.metering.idle import idle_power
+from epid.analysis.timeline.run import BoardRecord
+from epid.analysis.timeline.timeline import meter_track
 from epid.clocks import ClockEstimator, Exchange
 from fakes import board
 

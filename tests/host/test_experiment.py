@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 from scipy.stats import ttest_ind
 
-from epid.analysis.experiment import Noise, order_of, plan, power_of, repeats_needed
+from epid.analysis.study.experiment import Noise, order_of, plan, power_of, repeats_needed
 from epid.cli import main
 from epid.errors import UsageError
 

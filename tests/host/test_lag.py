@@ -9,10 +9,10 @@ from click.testing import CliRunner
 
 from epi_protocol import events
 from epi_tools.chip import ChipTiming
-from epid.analysis.lag import Lag, find_lag, lag_of
-from epid.analysis.lag_file import lag_path
-from epid.analysis.run import load_run
-from epid.analysis.timeline import MeterTrack, SpanTable, meter_track
+from epid.analysis.lag.lag import Lag, find_lag, lag_of
+from epid.analysis.lag.lag_file import lag_path
+from epid.analysis.timeline.run import load_run
+from epid.analysis.timeline.timeline import MeterTrack, SpanTable, meter_track
 from epid.cli import main
 from epid.errors import RunFileError
 from epid.record.topics import board_topic, node_topic

@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 
-from epid.analysis.gain import Gain
-from epid.analysis.idle import Idle
-from epid.analysis.lag import Lag
-from epid.analysis.layer import HALVES_NOT_IDENTIFIABLE, NOT_IDENTIFIABLE
-from epid.analysis.layer_energy import layer_energies
-from epid.analysis.parts import conservation_of
-from epid.analysis.registers import registers_of
-from epid.analysis.tally import Tally
+from epid.analysis.lag.lag import Lag
+from epid.analysis.layers.energy import layer_energies
+from epid.analysis.layers.layer import HALVES_NOT_IDENTIFIABLE, NOT_IDENTIFIABLE
+from epid.analysis.metering.gain import Gain
+from epid.analysis.metering.idle import Idle
+from epid.analysis.metering.registers import registers_of
+from epid.analysis.windows.parts import conservation_of
+from epid.analysis.windows.tally import Tally
 from fakes.profile import Profile, metered, spans
 
 N_LAYER, WINDOW_S = 6, 0.32

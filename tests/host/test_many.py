@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from epid.analysis.run import load_run
-from epid.analysis.timeline import span_table
+from epid.analysis.timeline.run import load_run
+from epid.analysis.timeline.timeline import span_table
 from fakes import board, node
 from fakes.epid_serve import Daemon
 from fakes.tcp_board import TcpBoard

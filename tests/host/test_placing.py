@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from epid.analysis.placing import place
+from epid.analysis.timeline.placing import place
 from epid.clocks import ClockEstimator, Exchange
 
 S = 1_000_000_000

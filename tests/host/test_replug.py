@@ -8,6 +8,7 @@ import socket
 import threading
 import time
 import tty
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -49,7 +50,7 @@ class PtyBoard:
     def unplug(self):
         with self._lock:
             if self.path:
-                os.unlink(self.path)
+                Path(self.path).unlink()
             for descriptor in (self._master, self._slave):
                 if descriptor >= 0:
                     os.close(descriptor)

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from epi_protocol import events
 from epid.analysis.interval import Interval
-from epid.analysis.study import load_study
+from epid.analysis.study.study import load_study
 from epid.analysis.summary import summarise
 from epid.cli import main
 from epid.errors import RunFileError

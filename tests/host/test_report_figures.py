@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from epid.analysis.study import load_study
+from epid.analysis.study.study import load_study
 from epid.report.figure import Axis, Figure, Heat, Panel, Rule, Series
 from epid.report.figures import figures_of
 from epid.report.figures.power_figure import trace

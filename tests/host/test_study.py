@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from epid.analysis.study import load_study
+from epid.analysis.study.study import load_study
 from epid.analysis.summary import summarise
-from epid.analysis.tally import NO_IDLE
+from epid.analysis.windows.tally import NO_IDLE
 from epid.errors import RunFileError
 from fakes.runfile import accuracy, cut_plan, model_map, write_run
 

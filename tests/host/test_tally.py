@@ -5,12 +5,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from epid.analysis.energy import Window
-from epid.analysis.gain import Gain
-from epid.analysis.idle import Idle, idle_power
-from epid.analysis.occupancy import occupancy
-from epid.analysis.registers import LOST, registers_of
-from epid.analysis.tally import NO_IDLE, Tally
+from epid.analysis.metering.energy import Window
+from epid.analysis.metering.gain import Gain
+from epid.analysis.metering.idle import Idle, idle_power
+from epid.analysis.metering.occupancy import occupancy
+from epid.analysis.metering.registers import LOST, registers_of
+from epid.analysis.windows.tally import NO_IDLE, Tally
 from fakes.profile import QUANTUM_J, Profile, S, metered, spans
 
 GAIN_SD = 0.0005

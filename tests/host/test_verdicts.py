@@ -6,10 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import ttest_ind
 
-from epid.analysis.contrast import Contrast, Spread, contrast, holm, spread
-from epid.analysis.expectation import expectation
-from epid.analysis.outcome import compensation, outcome
-from epid.analysis.verdict import Margins
+from epid.analysis.study.contrast import Contrast, Spread, contrast, holm, spread
+from epid.analysis.study.expectation import expectation
+from epid.analysis.study.outcome import compensation, outcome
+from epid.analysis.study.verdict import Margins
 
 SHARE = 0.10
 

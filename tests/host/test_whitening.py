@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from epi_protocol import events
-from epid.analysis.span_columns import SpanColumns
-from epid.analysis.whitening import counter_covariance, series_covariance, wandering, whiten
+from epid.analysis.layers.whitening import counter_covariance, series_covariance, wandering, whiten
+from epid.analysis.timeline.span_columns import SpanColumns
 from fakes import node
 
 Q = 0.36

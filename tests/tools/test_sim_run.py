@@ -18,8 +18,8 @@ from epi_tools.simrun.experiment import Order, interleaved, lay_out, simulate
 from epi_tools.simrun.power import Profile
 from epi_tools.simrun.recorded import Recorded
 from epi_tools.simrun.truth import Truth, parse_truths, read_truths
-from epid.analysis.run import load_run
-from epid.analysis.timeline import meter_track, span_table
+from epid.analysis.timeline.run import load_run
+from epid.analysis.timeline.timeline import meter_track, span_table
 
 UTC = "2026-01-02T03:04:05+00:00"
 SMALL = Truth().changed(

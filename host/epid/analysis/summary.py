@@ -13,21 +13,21 @@ from epi_protocol import events
 
 from ..errors import RunFileError
 from .accuracy import Accuracy, accuracy_of
-from .calibration import Correction, Corrections, calibrated_track
-from .conservation import Conservation
-from .consumption import Consumption
-from .energy import Window, energy_in
+from .channels import Metering, metering_of
 from .epi import Epi, epi_of
-from .gain import Gain
-from .idle import Idle
-from .lag import Lag
-from .layer import Layer
-from .metered import metered_channel
-from .metering import Metering, metering_of
-from .parts import conservation_of
-from .run import BoardRecord, Run, load_run
-from .tally import NO_IDLE
-from .timeline import MeterTrack, SpanTable, span_table
+from .lag.lag import Lag
+from .layers.layer import Layer
+from .metering.calibration import Correction, Corrections, calibrated_track
+from .metering.energy import Window, energy_in
+from .metering.gain import Gain
+from .metering.idle import Idle
+from .metering.metered import metered_channel
+from .timeline.run import BoardRecord, Run, load_run
+from .timeline.timeline import MeterTrack, SpanTable, span_table
+from .windows.conservation import Conservation
+from .windows.consumption import Consumption
+from .windows.parts import conservation_of
+from .windows.tally import NO_IDLE
 
 Phase = Consumption
 

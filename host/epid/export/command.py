@@ -108,7 +108,7 @@ def csv_command(paths: tuple[Path, ...], out: Path, channel: int | None, calibra
 
 
 def _load(paths: Sequence[Path], channel: int | None, calibration: Path | None) -> list[Recorded]:
-    from ..analysis.calibration import load_corrections
+    from ..analysis.metering.calibration import load_corrections
     from .recorded import load_recorded
 
     corrections = load_corrections(calibration) if calibration else None

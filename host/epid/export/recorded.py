@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from ..analysis.calibration import Corrections, calibrated_track
-from ..analysis.metered import metered_channel
-from ..analysis.registers import registers_of
-from ..analysis.run import Run, load_run
-from ..analysis.timeline import MeterTrack, SpanTable, place, span_table
+from ..analysis.metering.calibration import Corrections, calibrated_track
+from ..analysis.metering.metered import metered_channel
+from ..analysis.metering.registers import registers_of
+from ..analysis.timeline.run import Run, load_run
+from ..analysis.timeline.timeline import MeterTrack, SpanTable, place, span_table
 
 
 @dataclass(frozen=True, slots=True)

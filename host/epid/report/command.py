@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from ..analysis.study import Study
+    from ..analysis.study.study import Study
     from .figure import Figure
     from .table import Table
 
@@ -68,8 +68,8 @@ def report(
 
 def _study(paths: Sequence[Path], channel: int | None, calibration: Path | None, accuracy: str | None) -> Study:
     from ..analysis.accuracy import parse_accuracy
-    from ..analysis.calibration import load_corrections
-    from ..analysis.study import load_study
+    from ..analysis.metering.calibration import load_corrections
+    from ..analysis.study.study import load_study
 
     corrections = load_corrections(calibration) if calibration else None
     given = parse_accuracy(accuracy) if accuracy else None

@@ -7,7 +7,7 @@ import math
 from typing import Any
 
 from .. import __version__
-from ..analysis.study import Study
+from ..analysis.study.study import Study
 from ..analysis.summary import Summary, model_of
 from .verdict_text import verdict
 

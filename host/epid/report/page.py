@@ -10,8 +10,8 @@ from pathlib import Path
 from plotly.offline import get_plotlyjs
 
 from .. import __version__
-from ..analysis.questions import Answer
-from ..analysis.study import Study
+from ..analysis.study.questions import Answer
+from ..analysis.study.study import Study
 from ..errors import EpidError
 from .figure import Figure
 from .plotly_figure import plotly_figure

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..analysis.interval import Interval
-from ..analysis.study import Study
+from ..analysis.study.study import Study
 
 OUTCOMES = {
     "A": "the energy drops in proportion to the work removed (A)",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...analysis.study import Study
+from ...analysis.study.study import Study
 from ..figure import Figure
 from .epi_figure import epi_figure
 from .group_figure import group_figure

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 
-from ...analysis.arm import Arm
-from ...analysis.comparison import Comparison
-from ...analysis.study import Study
+from ...analysis.study.arm import Arm
+from ...analysis.study.comparison import Comparison
+from ...analysis.study.study import Study
 
 
 def arm_named(study: Study, label: str) -> Arm:

@@ -6,8 +6,8 @@ import math
 
 import numpy as np
 
-from ...analysis.comparison import Comparison
-from ...analysis.study import Study
+from ...analysis.study.comparison import Comparison
+from ...analysis.study.study import Study
 from ..figure import Axis, Figure, Panel, Rule, Series, arm_colour, columns_of
 from .depth import depth_of, targets
 

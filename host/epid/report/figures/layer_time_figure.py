@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...analysis.arm import Arm
-from ...analysis.comparison import Comparison
-from ...analysis.study import Study
+from ...analysis.study.arm import Arm
+from ...analysis.study.comparison import Comparison
+from ...analysis.study.study import Study
 from ..figure import Axis, Figure, Heat, Panel
 
 _ROW_PIXELS = 30

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...analysis.arm import Arm
-from ...analysis.study import Study
+from ...analysis.study.arm import Arm
+from ...analysis.study.study import Study
 from ..figure import Axis, Figure, Panel, Series, arm_colour, columns_of
 
 

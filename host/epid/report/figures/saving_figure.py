@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...analysis.comparison import Comparison
-from ...analysis.study import Study
+from ...analysis.study.comparison import Comparison
+from ...analysis.study.study import Study
 from ..figure import Axis, Figure, Panel, Rule, Series, arm_colour, columns_of
 from .depth import depth_of, targets
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...analysis.study import Study
+from ...analysis.study.study import Study
 from ..figure import Axis, Figure, Panel, Series, columns_of
 
 

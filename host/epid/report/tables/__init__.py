@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...analysis.study import Study
+from ...analysis.study.study import Study
 from ..table import Table
 from .answer_table import answer_table
 from .conservation_table import conservation_table

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...analysis.study import Study
+from ...analysis.study.study import Study
 from ..table import Column, Table
 
 COLUMNS = (Column("name", ""), Column("question", "question"), Column("answer", "answer"), Column("test", "by"))

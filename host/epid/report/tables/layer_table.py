@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ...analysis.layer import Layer
-from ...analysis.study import Study
+from ...analysis.layers.layer import Layer
+from ...analysis.study.study import Study
 from ...analysis.summary import Summary
 from ..table import Cell, Column, Table
 

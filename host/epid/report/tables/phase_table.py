@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...analysis.study import Study
+from ...analysis.study.study import Study
 from ...analysis.summary import Summary
 from ..table import Cell, Column, Table
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ...analysis.comparison import Comparison, LayerChange
-from ...analysis.study import Study
+from ...analysis.study.comparison import Comparison, LayerChange
+from ...analysis.study.study import Study
 from ..table import Cell, Column, Table
 
 COLUMNS = (

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-from ...analysis.arm import Arm
-from ...analysis.study import Study
+from ...analysis.study.arm import Arm
+from ...analysis.study.study import Study
 from ..table import Cell, Column, Table
 
 COLUMNS = (

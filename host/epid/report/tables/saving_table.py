@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ...analysis.comparison import Comparison
-from ...analysis.study import Study
+from ...analysis.study.comparison import Comparison
+from ...analysis.study.study import Study
 from ..table import Cell, Column, Table
 
 BASES = ("heads", "flops", "bytes")

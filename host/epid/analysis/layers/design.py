@@ -1,0 +1,137 @@
+"""The rows of the regression for layers: metered energy and power on one side, time of each layer on the other.
+
+Layers of equal shape take equal time in every token, so watching them tells nothing about one of them. What tells them apart is
+the random choice of the layer that is computed once more. The design therefore holds each layer's ordinary time only as its
+constant share of all ordinary time, and its repeats where they really lay: estimates rest on the random choice alone, and neither
+a jitter of times nor a layer's fixed place within the token can pass for knowledge.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from epi_protocol import events
+
+from ..lag.lag import Lag
+from ..metering.occupancy import Occupancy
+from ..metering.registers import Registers
+from ..timeline.timeline import MeterTrack, SpanTable
+from .times import LayerTimes
+
+AGE_STEP_S = 0.02
+"""Distance of the two windows beside the middle one, by which the age and the blur of P's readings are refined."""
+
+INSIDE = 0.999
+"""A row takes part where this share of its time was decoding."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Rows of one kind: `at_s`, `response` (n,), `seconds` (n, n_layers + 2) of each layer, of the rest and once more of all
+    repeats together, and `stretch` (n,), the number of the uninterrupted stretch of decoding that a row lies in.
+
+    Registers: response in joules, between neighbouring samples. Power: response in joules too, P times its window; `slope` and
+    `bend` are what `seconds` change by where a reading is AGE_STEP_S younger, and by where its age scatters.
+    """
+
+    at_s: np.ndarray
+    response: np.ndarray
+    seconds: np.ndarray
+    stretch: np.ndarray
+    slope: np.ndarray | None = None
+    bend: np.ndarray | None = None
+
+    @property
+    def lasts_s(self) -> np.ndarray:
+        """Length of each row, (n,)."""
+        return np.asarray(self.seconds[:, :-1].sum(axis=1))
+
+    def aged(self, shift: float, blur: float) -> Rows:
+        """The rows with the readings' age moved and blurred, in units of `slope` and `bend`.
+
+        The chip renews P at instants of its own, so a reading may be a refresh older than another. The mean over what is possible
+        leaves an error that does not depend on the design, and so does not flatten the estimates (Berkson 1950).
+        """
+        if self.slope is None or self.bend is None:
+            return self
+        return replace(self, seconds=self.seconds + shift * self.slope + blur * self.bend)
+
+
+@dataclass(frozen=True, slots=True)
+class LayerDesign:
+    """Rows from the energy registers, and, where the meter's lag is known, from P through its averaging window."""
+
+    registers: Rows
+    power: Rows | None
+
+
+def layer_design(
+    registers: Registers, track: MeterTrack, spans: SpanTable, times: LayerTimes, lag: Lag | None, power_scale: float
+) -> LayerDesign:
+    """Build the rows; `power_scale` brings P onto the registers' scale."""
+    sample_ns = registers.at_ns
+    windows = [] if lag is None else _windows(track, lag)
+    grid_ns = np.unique(np.concatenate([sample_ns, *(edge for window in windows for edge in window)]))
+    seconds = _on_grid(grid_ns, spans, times)
+    running = np.concatenate([np.zeros((1, seconds.shape[1])), np.cumsum(seconds, axis=0)])
+    base_ns = int(sample_ns[0])
+    counted = _register_rows(registers, running[np.searchsorted(grid_ns, sample_ns)], base_ns)
+    if lag is None:
+        return LayerDesign(counted, None)
+    inside = [running[np.searchsorted(grid_ns, end)] - running[np.searchsorted(grid_ns, begin)] for begin, end in windows]
+    return LayerDesign(counted, _power_rows(track, inside, lag.window_s, base_ns, power_scale))
+
+
+def _windows(track: MeterTrack, lag: Lag) -> list[tuple[np.ndarray, np.ndarray]]:
+    """The interval over which each reading of P is a mean, in the time of the spans; before it and after it the same, moved."""
+    ends = [track.host_ns - np.int64(round((lag.delay_s + away) * 1e9)) for away in (AGE_STEP_S, 0.0, -AGE_STEP_S)]
+    return [(end_ns - np.int64(round(lag.window_s * 1e9)), end_ns) for end_ns in ends]
+
+
+def _on_grid(grid_ns: np.ndarray, spans: SpanTable, times: LayerTimes) -> np.ndarray:
+    """Seconds of each layer (its repeats, and its share of all ordinary time), of the rest of decoding, and of all repeats."""
+    n = len(times.layers)
+    grid = Occupancy(grid_ns, n + 1)
+    for columns in spans.chunks():
+        kind = columns["kind"]
+        repeated = (columns["phase"] == events.KIND["decode"]) & (columns["layer"] >= 0) & (kind == events.KIND["repeat"])
+        _add(grid, columns, repeated, np.searchsorted(times.layers, columns["layer"][repeated]))
+        _add(grid, columns, kind == events.KIND["decode"], n)
+    seconds = grid.seconds()
+    repeats, again = seconds[:, :n], seconds[:, :n].sum(axis=1)
+    ordinary = seconds[:, n] - again
+    share = times.ordinary_s() / max(ordinary.sum(), 1e-12)
+    return np.column_stack([ordinary[:, None] * share + repeats, ordinary * max(1 - share.sum(), 0.0), again])
+
+
+def _add(grid: Occupancy, columns: dict[str, np.ndarray], keep: np.ndarray, column: np.ndarray | int) -> None:
+    found = np.flatnonzero(keep)
+    begin_ns, end_ns = columns["begin_ns"][found], columns["end_ns"][found]
+    grid.add(begin_ns, end_ns, np.broadcast_to(np.asarray(column, dtype=np.int64), begin_ns.shape))
+
+
+def _register_rows(registers: Registers, running: np.ndarray, base_ns: int) -> Rows:
+    step_s = np.diff(registers.at_ns) / 1e9
+    seconds = np.diff(running, axis=0)
+    keep = (seconds[:, :-1].sum(axis=1) >= INSIDE * step_s) & (step_s > 0)
+    keep &= (registers.segment[1:] == registers.segment[:-1]) & (registers.faults[1:] == 0)
+    at = np.flatnonzero(keep)
+    stretch = np.cumsum(np.diff(at, prepend=-2) != 1)
+    return Rows((registers.at_ns[at + 1] - base_ns) / 1e9, np.diff(registers.joules)[at], seconds[at], stretch)
+
+
+def _power_rows(track: MeterTrack, inside: list[np.ndarray], window_s: float, base_ns: int, power_scale: float) -> Rows:
+    decoding_s = np.min([seconds[:, :-1].sum(axis=1) for seconds in inside], axis=0)
+    at = np.flatnonzero((decoding_s >= INSIDE * window_s) & np.isfinite(track.p_w))
+    stretch = np.cumsum((np.diff(at, prepend=-2) != 1) | (track.lost[at] > 0))
+    older, middle, younger = (seconds[at] for seconds in inside)
+    return Rows(
+        at_s=(track.host_ns[at] - base_ns) / 1e9,
+        response=track.p_w[at] * window_s * power_scale,
+        seconds=middle,
+        stretch=stretch,
+        slope=(younger - older) / 2,
+        bend=older - 2 * middle + younger,
+    )

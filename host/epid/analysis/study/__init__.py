@@ -1,0 +1,1 @@
+"""Many runs against each other: arms, contrasts, redistribution, compensation, thresholds and the research questions."""

@@ -1,0 +1,1 @@
+"""A run file read, and its meters and nodes placed on the host's one clock."""
