@@ -10,9 +10,9 @@ from pathlib import Path
 from epi_protocol.events import DEFAULT_PORT
 
 from .errors import HookrunError
-from .node_key import read_node_key
-from .recording import Recording
-from .settle import LEAST_S
+from .node.settle import LEAST_S
+from .sending.node_key import read_node_key
+from .sending.recording import Recording
 
 DEFAULT_DAEMON = f"tcp://127.0.0.1:{DEFAULT_PORT}"
 

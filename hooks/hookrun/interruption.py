@@ -13,8 +13,8 @@ from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Any, Self
 
-from .courier import Courier
 from .errors import Interrupted
+from .sending.courier import Courier
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 

@@ -2,9 +2,10 @@
 
     python tests/bench/criteria.py model.gguf --text encyclopedia.txt --text novel.txt --out results
 
-Each text is split: the first half calibrates, the last 35 % is held out (what lies between is free for tuning by hand). A
-seed draws both the calibration windows and the held-out ones. Scores and measurements are kept in the folder RESULTS, so
-the bench can be stopped and resumed, and run again for more seeds, criteria or depths; `--table` only prints.
+Each text is split: the first half calibrates, the last 35 % is held out; what lies between (`--split tuning`) is for
+choosing settings, so that nothing is chosen by what is reported. A seed draws both the calibration windows and the held-out
+ones. Criterion `none` cuts nothing: the control for `--heal` and `--distil`. Scores and measurements are kept in the folder
+RESULTS, so the bench can be stopped and resumed, and run again for more seeds, criteria or depths; `--table` only prints.
 """
 
 import argparse
@@ -31,7 +32,7 @@ def main() -> None:
         for number, setting in enumerate(wanted, 1):
             append(results, model.measure(setting, options.evaluation))
             print(f"{number} of {len(wanted)}: {setting}", file=sys.stderr, flush=True)
-    print(table(read(results), len(options.text)))
+    print(table([one for one in read(results) if one.setting.split == options.split], len(options.text)))
 
 
 def settings(options: argparse.Namespace) -> Iterator[Setting]:
@@ -39,7 +40,7 @@ def settings(options: argparse.Namespace) -> Iterator[Setting]:
     shields = list(dict.fromkeys([(), tuple(options.protect)]))
     for choice in product(options.seeds, options.criteria, options.layouts, options.depths, shields):
         seed, criterion, layout, depth, shield = choice
-        yield Setting(criterion, seed, layout, depth, shield, options.heal)
+        yield Setting(criterion, seed, layout, depth, shield, options.heal, options.distil, options.split)
 
 
 def arguments() -> argparse.Namespace:
@@ -53,9 +54,14 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--layouts", nargs="+", default=["ragged"])
     parser.add_argument("--protect", type=int, nargs="*", default=[], help="measure each plan with these layers protected, too")
     parser.add_argument("--heal", choices=["o", "o+down"], default="", help="re-solve these projections before measuring")
+    parser.add_argument("--distil", type=int, default=0, metavar="STEPS", help="and then train so many steps, 256 tokens each")
+    parser.add_argument("--split", choices=["held-out", "tuning"], default="held-out", help="the part of each text measured on")
     parser.add_argument("--evaluation", type=int, default=2048, help="held-out tokens per text and seed")
     parser.add_argument("--table", action="store_true", help="only print what the results hold")
-    return parser.parse_args()
+    options = parser.parse_args()
+    if options.distil and not options.heal:
+        parser.error("--distil trains what --heal re-solved: give --heal, too")
+    return options
 
 
 if __name__ == "__main__":

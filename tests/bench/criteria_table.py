@@ -14,7 +14,8 @@ from scipy import stats
 class Setting:
     """What was done to the model: the share of heads `depth` removed in this layout, nothing from protected layers.
 
-    `healed` names the projections re-solved afterwards: `o`, or `o+down`.
+    `healed` names the projections re-solved afterwards: `o`, or `o+down`; `distilled` counts the steps of training that
+    follow. Criterion `none` is the control: the uncut model given the same treatment. `split` is what was measured on.
     """
 
     criterion: str
@@ -23,11 +24,14 @@ class Setting:
     depth: float
     protected: tuple[int, ...] = ()
     healed: str = ""
+    distilled: int = 0
+    split: str = "held-out"
 
     @property
     def row(self) -> tuple[str, str, tuple[int, ...], str]:
         """What the table gives a line to."""
-        return self.criterion, self.layout, self.protected, self.healed
+        treatment = f"{self.healed}, {self.distilled} steps" if self.distilled else self.healed
+        return self.criterion, self.layout, self.protected, treatment
 
 
 @dataclass(frozen=True)

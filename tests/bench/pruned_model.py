@@ -1,7 +1,7 @@
 """The model of the bench of criteria: its texts split, its heads ranked, and its loss with some of them silenced."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,8 +10,9 @@ from criteria_table import Measurement, Setting
 
 from epi_surgery.aim import Aim
 from epi_surgery.choose import choose
-from epi_surgery.gqa import LayerHeads
+from epi_surgery.gqa import LayerHeads, all_heads
 from epi_surgery.heal.closed_form import Healing, heal
+from epi_surgery.heal.distil import Distillation, distil
 from epi_surgery.model import Loaded, load, masked
 from epi_surgery.model.loss import mean_loss
 from epi_surgery.model.source import identify
@@ -31,10 +32,10 @@ HEALING_TOKENS = 8192
 
 @dataclass(frozen=True)
 class Texts:
-    """Token rows, one per text: the first half of each to calibrate, the last 35 % held out."""
+    """Token rows, one per text: the first half of each to calibrate, the last 35 % held out, between them some to tune by."""
 
     calibration: tuple[torch.Tensor, ...]
-    held_out: tuple[torch.Tensor, ...]
+    measured: Mapping[str, tuple[torch.Tensor, ...]]
 
 
 class PrunedModel:
@@ -45,10 +46,8 @@ class PrunedModel:
         self._exact, self._fast = load(model), load(model, torch.bfloat16)
         self._identity = identify(self._exact.source, None, lambda _: None)
         tokenizer = tokenizer_of(self._exact.source)
-        rows = [token_ids(tokenizer, read_text(text)) for text in texts]
-        calibration, held_out = ([row[: len(row) // 2] for row in rows], [row[int(len(row) * 0.65) :] for row in rows])
-        self._texts = Texts(tuple(calibration), tuple(held_out))
-        self._dense: dict[int, tuple[float, ...]] = {}
+        self._texts = _divided([token_ids(tokenizer, read_text(text)) for text in texts])
+        self._dense: dict[tuple[str, int], tuple[float, ...]] = {}
 
     def scores(self, criterion: str, seed: int) -> tuple[Scores, float]:
         """The criterion's scores and the seconds they took; from the folder where they stand there."""
@@ -61,20 +60,27 @@ class PrunedModel:
         return found.scores, found.provenance["seconds"]
 
     def measure(self, setting: Setting, n_tokens: int) -> Measurement:
-        """Prune as the setting says, and compare losses on the same held-out windows."""
-        windows = [draw_windows(row, n_tokens, WINDOW, setting.seed, "held out") for row in self._texts.held_out]
-        scores, seconds = self.scores(setting.criterion, setting.seed)
-        aim = Aim(setting.depth, setting.layout, protected=setting.protected)
-        kept = choose(scores, self._exact.n_head, self._exact.n_kv, aim)
-        model = self._healed(kept, setting) if setting.healed else self._fast
+        """Prune and treat as the setting says, and compare losses on the same windows."""
+        rows = self._texts.measured[setting.split]
+        windows = [draw_windows(row, n_tokens, WINDOW, setting.seed, setting.split) for row in rows]
+        kept, seconds = self._kept(setting)
+        model = self._treated(kept, setting) if setting.healed else self._fast
         with masked(model.layers, kept):
             losses = tuple(mean_loss(model, some) for some in windows)
-        return Measurement(setting, self._dense_losses(setting.seed, windows), losses, seconds)
+        return Measurement(setting, self._dense_losses(setting, windows), losses, seconds)
 
-    def _dense_losses(self, seed: int, windows: Sequence[torch.Tensor]) -> tuple[float, ...]:
-        if seed not in self._dense:
-            self._dense[seed] = tuple(mean_loss(self._fast, some) for some in windows)
-        return self._dense[seed]
+    def _kept(self, setting: Setting) -> tuple[Sequence[LayerHeads], float]:
+        n_head, n_kv = self._exact.n_head, self._exact.n_kv
+        if setting.criterion == "none":
+            return [all_heads(*counts) for counts in zip(n_head, n_kv, strict=True)], 0.0
+        scores, seconds = self.scores(setting.criterion, setting.seed)
+        return choose(scores, n_head, n_kv, Aim(setting.depth, setting.layout, protected=setting.protected)), seconds
+
+    def _dense_losses(self, setting: Setting, windows: Sequence[torch.Tensor]) -> tuple[float, ...]:
+        key = setting.split, setting.seed
+        if key not in self._dense:
+            self._dense[key] = tuple(mean_loss(self._fast, some) for some in windows)
+        return self._dense[key]
 
     def _ranked(self, criterion: str, seed: int) -> dict[str, tuple[Scores, float]]:
         started = time.perf_counter()
@@ -94,15 +100,32 @@ class PrunedModel:
             return {criterion: score_on_text(model, criterion, windows, Needs(), bar)}
         return family_of(criterion)(self._exact, windows, lambda _: None)
 
-    def _healed(self, kept: Sequence[LayerHeads], setting: Setting) -> Loaded:
-        healed = load(self._path)
-        with masked(healed.layers, kept):
+    def _treated(self, kept: Sequence[LayerHeads], setting: Setting) -> Loaded:
+        """The masked model healed, and distilled where that is asked for, in bfloat16."""
+        pupil = load(self._path)
+        healing = Healing(feed_forward=setting.healed == "o+down")
+        with masked(pupil.layers, kept):
             # Other windows than those that ranked.
             windows = self._windows(HEALING_TOKENS, WINDOW, setting.seed + 1000)
-            heal(self._exact, healed, windows, Healing(feed_forward=setting.healed == "o+down"), lambda _: None)
-        healed.model.to(torch.bfloat16)
-        return healed
+            changed = heal(self._exact, pupil, windows, healing, lambda _: None)
+            if setting.distilled:
+                order = torch.randperm(len(windows), generator=torch.Generator().manual_seed(setting.seed))
+                plan = Distillation(setting.distilled)
+                distil(self._exact, pupil, windows[order], list(changed), plan, lambda _: None)
+        pupil.model.to(torch.bfloat16)
+        return pupil
 
     def _windows(self, n_tokens: int, window: int, seed: int) -> torch.Tensor:
         rows = self._texts.calibration
         return torch.cat([draw_windows(row, n_tokens // len(rows), window, seed, "calibration") for row in rows])
+
+
+def _divided(rows: Sequence[torch.Tensor]) -> Texts:
+    half, late = ([int(len(row) * share) for row in rows] for share in (0.5, 0.65))
+    return Texts(
+        tuple(row[:end] for row, end in zip(rows, half, strict=True)),
+        {
+            "tuning": tuple(row[start:end] for row, start, end in zip(rows, half, late, strict=True)),
+            "held-out": tuple(row[start:] for row, start in zip(rows, late, strict=True)),
+        },
+    )

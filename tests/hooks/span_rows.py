@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from epi_protocol.events import KIND_NAME, SpanBatch
-from hookrun.ring import SpanRing
+from hookrun.sending.ring import SpanRing
 
 
 def spans(ring: SpanRing) -> list[dict[str, Any]]:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hookrun.backlog import WINDOW, Backlog
+from hookrun.sending.backlog import WINDOW, Backlog
 
 
 def batch(seq: int) -> bytes:

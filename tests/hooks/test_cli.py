@@ -18,8 +18,8 @@ import msgpack
 import pytest
 
 from epi_protocol.events import KIND, span_batch
-from hookrun import recording
 from hookrun.cli import main
+from hookrun.sending import recording
 
 from .gguf_maker import gguf, llama, tiny_deci
 

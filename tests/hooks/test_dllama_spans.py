@@ -17,7 +17,7 @@ from hookrun.dllama.root import RootSpans
 from hookrun.dllama.step_times import StepTimes
 from hookrun.dllama.steps import StepPlan, step_plan
 from hookrun.errors import HookrunError
-from hookrun.ring import SpanRing
+from hookrun.sending.ring import SpanRing
 
 from .dllama_maker import write_model
 from .span_rows import of_kind, spans

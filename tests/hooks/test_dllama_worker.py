@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from hookrun.dllama.feed import Mark, MarkKind
 from hookrun.dllama.worker import WorkerSpans
-from hookrun.ring import SpanRing
+from hookrun.sending.ring import SpanRing
 
 from .span_rows import of_kind, spans
 

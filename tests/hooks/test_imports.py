@@ -14,7 +14,7 @@ HEAVY = ("numpy", "torch", "llama_cpp", "click", "transformers")
     "statements",
     [
         "import hookrun",
-        "import hookrun.cli, hookrun.llama, hookrun.llama.command, hookrun.llama.overhead_command, hookrun.recording",
+        "import hookrun.cli, hookrun.llama, hookrun.llama.command, hookrun.llama.overhead_command, hookrun.sending.recording",
         "import hookrun.program.arming, hookrun.pytorch.adapter, hookrun.pytorch.overhead, hookrun.llama_python.adapter",
         "from hookrun.cli import main\ntry:\n    main(['--help'])\nexcept SystemExit:\n    pass",
         "from hookrun.cli import main\ntry:\n    main(['llama', '--help'])\nexcept SystemExit:\n    pass",

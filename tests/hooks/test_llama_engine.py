@@ -25,7 +25,7 @@ from hookrun.llama.model import open_model
 from hookrun.llama.opmap import OpMapError
 from hookrun.llama.settings import ContextSettings
 from hookrun.llama.tracer import Stamps, Stopped, plan_for
-from hookrun.ring import SpanRing
+from hookrun.sending.ring import SpanRing
 from hookrun.stamps import compiled_stamper
 
 from .gguf_maker import tiny_deci

@@ -32,7 +32,7 @@ from hookrun.llama import Runner, Workload
 from hookrun.llama.instrument import instrument
 from hookrun.llama.loading import load_engine, set_wait_policy
 from hookrun.llama.settings import ContextSettings
-from hookrun.ring import SpanRing
+from hookrun.sending.ring import SpanRing
 
 set_wait_policy()
 engine, warnings = load_engine(Path(sys.argv[1]), "off", servers=sys.argv[2:])

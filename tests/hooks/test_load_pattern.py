@@ -13,11 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from epi_protocol.events import KIND_NAME, SpanBatch
-from hookrun.burner import Burner, ProcessBurner, ThreadBurner, burner
 from hookrun.clock import node_ns
 from hookrun.errors import Interrupted
-from hookrun.load_pattern import LoadPattern, lengths_s
-from hookrun.ring import SpanRing
+from hookrun.node.burner import Burner, ProcessBurner, ThreadBurner, burner
+from hookrun.node.load_pattern import LoadPattern, lengths_s
+from hookrun.sending.ring import SpanRing
 
 
 class Machine:

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from epi_protocol import events
-from hookrun.node_probe import NodeProbe
-from hookrun.processor import Processor, read_processor
-from hookrun.vcgencmd import Vcgencmd, rails_w, throttled_flags
+from hookrun.node.probe import NodeProbe
+from hookrun.node.processor import Processor, read_processor
+from hookrun.node.vcgencmd import Vcgencmd, rails_w, throttled_flags
 
 PMIC = """ 3V7_WL_SW_A current(0)=0.10051310A
    3V3_SYS_A current(1)=0.05000000A

@@ -8,8 +8,8 @@ from collections import Counter
 
 import pytest
 
+from hookrun.comparison import Arm, compare
 from hookrun.llama import overhead
-from hookrun.llama.overhead import Arm, compare
 
 
 class Clock:

@@ -12,7 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from epi_protocol.events import KIND_NAME
-from hookrun.eventfile import EventFile
 from hookrun.program.import_watch import ImportWatch
 from hookrun.program.ledger import Ledger
 from hookrun.program.rescue import complete
@@ -20,7 +19,8 @@ from hookrun.program.spec import ProgramSpec, Repetition
 from hookrun.program.voice import Voice
 from hookrun.program.watcher import watch
 from hookrun.pytorch.stamps import EMBEDDING_END, Blocks, attention_end, layer_end, repeat_end
-from hookrun.recording import Recording
+from hookrun.sending.eventfile import EventFile
+from hookrun.sending.recording import Recording
 
 from .followed import read_run
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from epi_protocol.events import KIND_NAME, SpanBatch
 from hookrun.program.generation import Generation
 from hookrun.program.requests import DECODE, PREFILL, Requests
-from hookrun.ring import SpanRing
+from hookrun.sending.ring import SpanRing
 
 
 def rows(ring: SpanRing) -> list[dict[str, Any]]:

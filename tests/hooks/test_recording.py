@@ -12,11 +12,11 @@ import msgpack
 import pytest
 
 from epi_protocol import PROTOCOL_VERSION, events
-from hookrun import recording as recording_module
-from hookrun.backlog import Backlog
 from hookrun.errors import HookrunError
-from hookrun.recording import Recording
-from hookrun.ring import SpanRing
+from hookrun.sending import recording as recording_module
+from hookrun.sending.backlog import Backlog
+from hookrun.sending.recording import Recording
+from hookrun.sending.ring import SpanRing
 
 Make = Callable[..., Any]
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from epi_protocol.events import COLUMNS, KIND, SpanBatch
-from hookrun.ring import SpanBlock, SpanRing
+from hookrun.sending.ring import SpanBlock, SpanRing
 
 TIMES = st.integers(-(1 << 62), 1 << 62)
 SMALL = st.integers(-1, 1 << 20)

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from epi_protocol import PROTOCOL_VERSION, events
-from hookrun.backlog import Backlog
-from hookrun.session import Session, State
+from hookrun.sending.backlog import Backlog
+from hookrun.sending.session import Session, State
 
 RUN = {"run": "abc", "label": "test", "node_ns": 1, "settings": {}, "model": {}}
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hookrun.settle import Settled, settle, slope_c_per_min
+from hookrun.node.settle import Settled, settle, slope_c_per_min
 
 
 class Bench:

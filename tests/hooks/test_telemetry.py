@@ -13,11 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from epi_protocol import PROTOCOL_VERSION, events
-from hookrun.backlog import Backlog
-from hookrun.outbox import Outbox
-from hookrun.recording import Recording
-from hookrun.session import Session
-from hookrun.telemetry import Telemetry
+from hookrun.node.telemetry import Telemetry
+from hookrun.sending.backlog import Backlog
+from hookrun.sending.outbox import Outbox
+from hookrun.sending.recording import Recording
+from hookrun.sending.session import Session
 
 Make = Callable[..., Any]
 STEPS = st.lists(st.sampled_from(["put", "put", "batch", "take", "ack", "rewind"]), max_size=80)
@@ -129,7 +129,7 @@ def test_what_never_arrived_is_kept_in_the_file_and_losses_are_told(
     fake_daemon: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("hookrun.session.Outbox", lambda: Outbox(5))
+    monkeypatch.setattr("hookrun.sending.session.Outbox", lambda: Outbox(5))
     daemon = fake_daemon()
     recording = Recording(engine="test", daemon=daemon.address)
     recording.begin("r", {}, {})

@@ -15,8 +15,8 @@ from epi_protocol import PROTOCOL_VERSION
 from epid.cli import main
 from fakes.node import Node
 from hookrun.errors import HookrunError
-from hookrun.node_key import read_node_key
-from hookrun.recording import Recording
+from hookrun.sending.node_key import read_node_key
+from hookrun.sending.recording import Recording
 
 EPID = str(Path(sys.executable).with_name("epid"))
 

@@ -128,7 +128,7 @@ def test_the_pruned_arm_carries_the_plan_of_its_cut():
 
 
 def test_spans_of_a_real_inference_get_hidden_watts(tmp_path, truth_file):
-    from hookrun.recording import Recording
+    from hookrun.sending.recording import Recording
 
     recording = Recording(engine="t", node="n", out=tmp_path / "r.events")
     recording.begin("l", {}, {"name": "m", "n_layer": 2, "file": "m.gguf"})
@@ -225,7 +225,7 @@ def test_pieces_of_a_profile_are_contiguous_and_hold_its_energy(steps, start, le
     ends = np.cumsum([step for step, _watts in steps])
     profile = Profile(0, ends, np.array([watts for _step, watts in steps]))
     start, stop = min(start, int(ends[-1])), min(start + length, int(ends[-1]))
-    pieces, at, joules = profile.pieces(start, stop), start, 0.0
+    pieces, at, joules = profile.source.pieces(start, stop), start, 0.0
     for end, watts in pieces:
         assert end > at
         joules, at = joules + watts * (end - at) * 1e-9, end

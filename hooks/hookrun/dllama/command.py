@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from ..arguments import add_condition_arguments, add_recording_arguments, open_recording, seconds, whole
-from ..conditions import Conditions
 from ..errors import HookrunError
 from ..interruption import Interruption
+from ..node.conditions import Conditions
 from ..progress import Bar
-from ..recording import Recording
+from ..sending.recording import Recording
 from . import overhead
 from .invocation import read_invocation
 from .program import Program

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
+from ..comparison import spread, spread_text
 from ..errors import HookrunError
-from ..llama.overhead import spread, spread_text
 
 FEWEST_TOKENS = 3
 

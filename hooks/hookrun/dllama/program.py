@@ -11,7 +11,7 @@ from .. import __version__
 from ..clock import node_ns
 from ..errors import HookrunError
 from ..interruption import Interruption
-from ..ring import SpanRing
+from ..sending.ring import SpanRing
 from .child import Child
 from .feed import Feed
 from .invocation import Invocation

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from epi_protocol.events import KIND
 
-from ..ring import SpanRing
+from ..sending.ring import SpanRing
 from .feed import Feed, Mark, MarkKind
 from .output import Batch, Record, Token
 from .step_times import StepTimes

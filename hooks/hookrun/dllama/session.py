@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ..interruption import Interruption
-from ..ring import SpanRing
+from ..sending.ring import SpanRing
 from .child import Child
 from .feed import Feed
 from .output import OutputReader

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from epi_protocol.events import KIND
 
-from ..ring import SpanBlock
+from ..sending.ring import SpanBlock
 from .model_file import ModelFile
 
 EMBEDDING_OPS, ATTENTION_OPS, FFN_OPS, HEAD_OPS = 1, 15, 11, 6

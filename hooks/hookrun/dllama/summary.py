@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Mapping
 from typing import Any
 
-from ..recording import Outcome
+from ..sending.recording import Outcome
 from .feed import Feed
 from .session import Ended, ProgramRun
 

@@ -15,7 +15,7 @@ from itertools import pairwise
 
 from epi_protocol.events import KIND
 
-from ..ring import SpanBlock, SpanRing
+from ..sending.ring import SpanBlock, SpanRing
 from .feed import Mark, MarkKind
 
 PREFILL, DECODE = KIND["prefill"], KIND["decode"]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ..comparison import Arm
 from ..errors import HookrunError
-from ..ring import SpanRing
+from ..sending.ring import SpanRing
 from .instrument import Instrument, instrument
 from .model import Model
-from .overhead import Arm
 from .runner import Runner
 from .settings import ContextSettings
 from .tracer import Stamps

@@ -7,8 +7,8 @@ import sys
 from typing import Any
 
 from ..arguments import add_condition_arguments, add_recording_arguments, open_recording
-from ..conditions import Conditions
 from ..interruption import Interruption
+from ..node.conditions import Conditions
 from .arguments import add_context_arguments, add_model_arguments, add_prompt_arguments, context_settings, prompt_texts
 from .job import Job
 from .loading import engine_version, set_wait_policy

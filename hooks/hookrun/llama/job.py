@@ -12,17 +12,17 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from .. import __version__
+from ..comparison import BASELINE, compare
 from ..errors import HookrunError
 from ..interruption import Interruption
 from ..progress import Bar
-from ..recording import Recording
-from ..ring import SpanRing
+from ..sending.recording import Recording
+from ..sending.ring import SpanRing
 from .arguments import context_settings
 from .bench import CONTEXT_TOKENS, Bench
 from .instrument import Instrument, instrument
 from .loading import load_engine
 from .model import Model, open_model
-from .overhead import BASELINE, compare
 from .remote import endpoints
 from .runner import Request, Runner, Workload
 from .settings import ContextSettings

@@ -14,7 +14,7 @@ from itertools import pairwise
 
 from epi_protocol.events import KIND
 
-from ..ring import SpanBlock
+from ..sending.ring import SpanBlock
 
 EMPTY_OPS = frozenset({"NONE", "RESHAPE", "VIEW", "PERMUTE", "TRANSPOSE"})
 """Nodes that only describe memory; the CPU backend passes over them without a call."""

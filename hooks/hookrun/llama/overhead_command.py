@@ -10,15 +10,15 @@ from collections.abc import Callable
 from typing import Any
 
 from ..arguments import whole
+from ..comparison import BASELINE, Arm, compare, spread_text
 from ..errors import HookrunError
 from ..interruption import Interruption
 from ..progress import Bar
-from ..recording import Recording
+from ..sending.recording import Recording
 from .arguments import add_model_arguments
 from .bench import CONTEXT_TOKENS, Bench
 from .loading import engine_version, load_engine, set_wait_policy
 from .model import open_model
-from .overhead import BASELINE, Arm, compare, spread_text
 from .settings import ContextSettings
 from .tracer import Stamps
 

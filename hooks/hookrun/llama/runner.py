@@ -10,7 +10,7 @@ from typing import Protocol
 from epi_protocol.events import KIND
 
 from ..clock import node_ns
-from ..ring import SpanRing
+from ..sending.ring import SpanRing
 from .instrument import Instrument
 from .settings import BATCH_TOKENS
 

@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..recording import Outcome
+from ..sending.recording import Outcome
 from .runner import Request
 
 

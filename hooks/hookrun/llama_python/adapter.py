@@ -17,7 +17,7 @@ from ..program.patches import Patches
 from ..program.recorder import Recorder
 from ..program.requests import Requests
 from ..program.spec import ProgramSpec
-from ..ring import SpanRing
+from ..sending.ring import SpanRing
 from .follower import Follower
 
 QUICK_BYTES = 512 << 20

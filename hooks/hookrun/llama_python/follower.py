@@ -10,7 +10,7 @@ from ..llama.instrument import PREFILL_PROBE_TOKENS
 from ..llama.opmap import OpMapError
 from ..llama.tracer import Plans, Stamps, Tracer, plan_for
 from ..program.requests import Requests
-from ..ring import SpanRing
+from ..sending.ring import SpanRing
 from .borrowed import BorrowedContext, BorrowedModel, silenced
 
 _OTHER_CALLS = "some computations of llama.cpp made other calls than the planned ones; they are recorded without layers"

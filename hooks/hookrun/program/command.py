@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from ..arguments import add_condition_arguments, add_recording_arguments, daemon_address
-from ..conditions import Conditions
 from ..errors import HookrunError
-from ..node_key import read_node_key
+from ..node.conditions import Conditions
+from ..sending.node_key import read_node_key
 from .launch import CannotStart, become, find
 from .ledger import Ledger
 from .spec import ProgramSpec, Repetition
@@ -101,7 +101,7 @@ def _try_daemon(spec: ProgramSpec) -> None:
     """Ask now whether the daemon would take the run: once the program runs, it is too late to do something about it."""
     if spec.daemon is None:
         return
-    from ..recording import Recording
+    from ..sending.recording import Recording
 
     key = None if spec.key is None else read_node_key(Path(spec.key))
     Recording(engine="none yet", node=spec.node, daemon=spec.daemon, key=key).close()

@@ -17,8 +17,8 @@ from .spec import ProgramSpec
 from .voice import Voice
 
 if TYPE_CHECKING:
-    from ..recording import Outcome, Recording
-    from ..ring import SpanRing
+    from ..sending.recording import Outcome, Recording
+    from ..sending.ring import SpanRing
 
 
 class Attached(Protocol):
@@ -105,8 +105,8 @@ class Recorder:
             self.voice.warn("nothing was recorded: this program has called no model that hookrun knows how to follow")
 
     def _open(self, engine: str, label: str, settings: Mapping[str, Any], model: Mapping[str, Any]) -> SpanRing:
-        from ..node_key import read_node_key
-        from ..recording import Recording
+        from ..sending.node_key import read_node_key
+        from ..sending.recording import Recording
         from .surroundings import surroundings
 
         spec = self._spec

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from epi_protocol.events import KIND
 
-from ..ring import SpanRing
+from ..sending.ring import SpanRing
 
 PREFILL, DECODE = KIND["prefill"], KIND["decode"]
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 
-from ..conditions import Conditions
-from ..node_probe import NodeProbe
-from ..vcgencmd import Vcgencmd
+from ..node.conditions import Conditions
+from ..node.probe import NodeProbe
+from ..node.vcgencmd import Vcgencmd
 from .spec import ProgramSpec
 
 

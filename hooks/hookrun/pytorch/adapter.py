@@ -9,7 +9,7 @@ from typing import Any, Self
 from ..program.patches import Patches
 from ..program.recorder import Opener
 from ..program.spec import ProgramSpec
-from ..ring import SpanRing
+from ..sending.ring import SpanRing
 from .anatomy import Decoder, find_decoder
 from .calls import Call, model_call
 from .clocks import Clock, DeviceClock, HostClock

@@ -11,17 +11,17 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from ..comparison import BASELINE, Arm, compare, spread_text
 from ..errors import HookrunError
 from ..interruption import Interruption
 from ..llama.loading import set_wait_policy
-from ..llama.overhead import BASELINE, Arm, compare, spread_text
 from ..program.generation import Generation
 from ..program.recorder import Describe
 from ..program.spec import ProgramSpec
 from ..program.voice import Voice
 from ..progress import Bar
-from ..recording import Recording
-from ..ring import SpanRing
+from ..sending.recording import Recording
+from ..sending.ring import SpanRing
 from .adapter import TorchAdapter
 from .metadata import engine_version
 

@@ -6,7 +6,7 @@ import random
 import statistics
 from collections import defaultdict
 
-from ..llama.overhead import spread
+from ..comparison import spread
 
 BLOCK = 8
 """Decoded tokens in a row with the same setting; the first of them is not counted, for a changed class costs it extra."""

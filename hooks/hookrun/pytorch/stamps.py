@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 
 from epi_protocol.events import KIND
 
-from ..ring import SpanBlock
+from ..sending.ring import SpanBlock
 
 EMBEDDING_END = -1
 _MOST_BLOCKS = 1 << 12

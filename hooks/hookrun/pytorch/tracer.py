@@ -11,7 +11,7 @@ from typing import Any
 from ..clock import node_ns
 from ..program.patches import Patches
 from ..program.requests import DECODE, Place, Requests
-from ..ring import SpanRing
+from ..sending.ring import SpanRing
 from .anatomy import Decoder, second_half
 from .calls import Call, Live, half_call, layer_call
 from .clocks import Clock

@@ -25,13 +25,12 @@ _SWEEP_NS = 20_000_000
 
 
 class SimulatedBoard:
-    """A board with one channel, switched on at `start_ns` of true time. `gain` is what its energy is truly multiplied by."""
+    """A board with one channel, switched on at `start_ns` of true time."""
 
     def __init__(self, truth: Truth, source: Source, seed: int, boot: int, start_ns: int, delay_ns: Callable[[], int]) -> None:
         meter = truth.meter
-        chip_rng, boot_rng = Random(f"chip {seed}"), Random(f"boot {seed} {truth.arm} {boot}")
-        self.gain = 1 + chip_rng.gauss(0, meter.gain_within / 2)
-        circuit = _circuit(meter, self.gain, chip_rng)
+        chip_rng, boot_rng = _chip_draws(seed), Random(f"boot {seed} {truth.arm} {boot}")
+        circuit = _circuit(meter, _drawn_gain(meter, chip_rng), chip_rng)
         timing = replace(ASSUMED_TIMING, refresh_ns=round(meter.refresh_ms * 1e6), window_ns=round(meter.window_ms * 1e6))
         self._board = VirtualBoard([source], circuit, timing, start_ns, boot_rng.randrange(1 << 30))
         self.clock = self._board.clock
@@ -43,6 +42,19 @@ class SimulatedBoard:
     def turn(self) -> None:
         """One pass of the firmware's loop."""
         self._meter.turn()
+
+
+def true_gain(meter: Meter, seed: int) -> float:
+    """What the energies of this seed's chip are truly multiplied by."""
+    return _drawn_gain(meter, _chip_draws(seed))
+
+
+def _chip_draws(seed: int) -> Random:
+    return Random(f"chip {seed}")
+
+
+def _drawn_gain(meter: Meter, chip_rng: Random) -> float:
+    return 1 + chip_rng.gauss(0, meter.gain_within / 2)
 
 
 def _circuit(meter: Meter, gain: float, rng: Random) -> Circuit:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 from typing import Any
 
-from epi_tools.simrun.board import SimulatedBoard
+from epi_tools.simrun.board import true_gain
 from epi_tools.simrun.decoder import evaluation, model_map
-from epi_tools.simrun.delays import uniform_delays
 from epi_tools.simrun.draws import draws
+from epi_tools.simrun.heard import BoardJob, Hear, Progress, hear
 from epi_tools.simrun.inference import Inference
 from epi_tools.simrun.layout import AFTER_NS, BEFORE_NS, Simulated
 from epi_tools.simrun.outcome import outcome
@@ -52,14 +52,17 @@ def interleaved(arms: Sequence[Truth], repeats: int) -> list[Order]:
 
 
 def simulate(
-    order: Order, seed: int, path: Path, utc: str, recorded: Recorded | None, progress: Callable[[float], None]
+    order: Order, seed: int, path: Path, utc: str, recorded: Recorded | None, progress: Progress, hear_board: Hear = hear
 ) -> Written:
-    """Write one run file; `recorded` spans take the place of an inference made up. Raises EpidError or OSError."""
+    """Write one run file; `recorded` spans take the place of an inference made up. Raises EpidError or OSError.
+
+    `hear_board` runs the board: in this interpreter, or in a faster one (other_python), to the same bytes.
+    """
     laid_out, power = lay_out(order, seed, utc, recorded)
-    delays = uniform_delays(Random(f"usb {laid_out.run}"), order.truth.clocks.usb_ms)
-    board = SimulatedBoard(order.truth, power, seed, order.place, laid_out.start_ns, delays)
-    write_run(path, laid_out, board, progress)
-    return Written(path, outcome(laid_out, power, board.gain))
+    until_ns = laid_out.end_ns + AFTER_NS
+    job = BoardJob(order.truth, power.source, seed, order.place, laid_out.run, laid_out.start_ns, laid_out.begin_ns, until_ns)
+    write_run(path, laid_out, hear_board(job, progress))
+    return Written(path, outcome(laid_out, power, true_gain(order.truth.meter, seed)))
 
 
 def lay_out(order: Order, seed: int, utc: str, recorded: Recorded | None) -> tuple[Simulated, Profile]:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
-
 import numpy as np
 from numpy.typing import NDArray
 
 from epi_protocol.events import KIND
-from epi_tools.plant.source import Piece
 from epi_tools.simrun.draws import around, draws
 from epi_tools.simrun.inference import PREFILL, attention_us, per_layer
+from epi_tools.simrun.pieces import Pieces
 from epi_tools.simrun.spans import LEAVES, Spans
 from epi_tools.simrun.truth import Truth
 
@@ -22,28 +19,15 @@ SLOW_NS = 100_000_000
 
 
 class Profile:
-    """Watts as constant pieces, and their exact integral. A source of the plant, so that the chip model meters it.
+    """Watts as constant pieces, and their exact integral; `source` is what the chip model meters.
 
     ends_ns: int64 and watts: float64, both of shape (n,); `begin_ns` is where the first piece begins, and the last holds on.
     """
 
     def __init__(self, begin_ns: int, ends_ns: NDArray[np.int64], watts: Floats) -> None:
-        self._ends_ns = [int(end) for end in ends_ns]
-        self._pieces: list[Piece] = list(zip(self._ends_ns, watts.tolist(), strict=True))
+        self.source = Pieces(ends_ns.tolist(), watts.tolist())
         self._edges_ns = np.concatenate([[begin_ns], ends_ns])
         self._joules = np.concatenate([[0.0], np.cumsum(watts * np.diff(self._edges_ns) * 1e-9)])
-
-    def pieces(self, start_ns: int, end_ns: int) -> Sequence[Piece]:
-        """See epi_tools.plant.Source."""
-        first, last = bisect_right(self._ends_ns, start_ns), bisect_left(self._ends_ns, end_ns)
-        if end_ns <= start_ns:
-            return ()
-        found = self._pieces[first:last]
-        found.append((end_ns, self._pieces[min(last, len(self._pieces) - 1)][1]))
-        return found
-
-    def observe(self) -> None:
-        """Nothing to look at."""
 
     def energy_j(self, begin_ns: NDArray[np.int64], end_ns: NDArray[np.int64]) -> Floats:
         """True joules of intervals of shape (n,)."""
