@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from epi_tools.truth_check import check, check_table
+from epi_tools.demo.truth_check import check, check_table
 
 TRUTH = {"series": {"host_ns": [0, 10, 20, 30], "energy_j": [[0.0, 100.0, 200.0, 300.0], [0.0, 0.0, 0.0, 0.0]]}}
 

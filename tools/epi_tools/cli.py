@@ -7,7 +7,7 @@ import click
 COMMANDS = {
     "calibrate": ("epi_tools.calibrate.command", "calibrate", "Find a channel's errors against a reference, and correct them."),
     "campaign": ("epi_tools.campaign.command", "campaign", "Run all models of an experiment, interleaved, from one file."),
-    "demo": ("epi_tools.demo", "demo", "The main job from end to end, on a simulated meter."),
+    "demo": ("epi_tools.demo.command", "demo", "The main job from end to end, on a simulated meter."),
     "flash": ("epi_tools.flash.command", "flash", "Put the firmware on a meter board, with a way back."),
     "sim-run": ("epi_tools.simrun.command", "sim_run", "Write run files whose truth is known, faster than real time."),
     "sim": ("epi_tools.sim.command", "sim", "Run the real firmware on simulated meter chips."),
