@@ -41,7 +41,7 @@ def demo(
 
 def _report(plan: Demo) -> None:
     step(6, "the report")
-    runs = [run for arm in ARMS for run in sorted(plan.path("runs").glob(f"*-{arm}-*.mcap"))]
+    runs = [file for arm in ARMS for file in sorted(plan.path("runs").glob(f"*-{arm}-*.mcap"))]
     page, document = plan.path("report.html"), plan.path("report.json")
     text = output("epid", "report", *runs, "--json")
     document.write_text(text)
