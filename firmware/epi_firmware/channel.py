@@ -141,7 +141,7 @@ class Channel:
         self.state = RESETTING
 
     def _await_reset(self):
-        self._flags |= _SETTLING
+        self._flags |= _SETTLING | _LATE
         if self._refused:
             self._flags |= _CALIBRATION
         if self._clock.ticks_diff(self._clock.ticks_us(), self._since) < self._wait_us:

@@ -10,6 +10,7 @@ from pathlib import Path
 from epi_protocol.events import DEFAULT_PORT
 
 from .errors import HookrunError
+from .node.load_pattern import TOTAL_S, PatternOrder
 from .node.settle import LEAST_S
 from .sending.node_key import read_node_key
 from .sending.recording import Recording
@@ -40,6 +41,12 @@ def seconds(text: str) -> float:
     return value
 
 
+def pattern(text: str) -> PatternOrder:
+    """Read which load pattern is to be played, and how long."""
+    seed, comma, length = text.partition(",")
+    return PatternOrder(whole(0)(seed), seconds(length) if comma else TOTAL_S)
+
+
 def add_recording_arguments(parser: argparse.ArgumentParser) -> None:
     """Add where the measurement goes and what it is called."""
     group = parser.add_argument_group("where the run goes")
@@ -64,9 +71,9 @@ def add_condition_arguments(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--load-pattern",
-        type=whole(0),
-        metavar="SEED",
-        help="load all cores in a pseudo-random pattern for 20 s before and after, from which `epid lag` finds the meter's delay",
+        type=pattern,
+        metavar="SEED[,S]",
+        help="load all cores pseudo-randomly for S (20) seconds before and after: `epid lag` finds the meter's delay in it",
     )
     group.add_argument("--no-telemetry", action="store_true", help="do not look at temperature, clock and supply rails meanwhile")
 

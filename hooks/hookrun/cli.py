@@ -18,6 +18,7 @@ _EXAMPLES = """examples:
   hookrun llama --model m.gguf --prompt-file prompt.txt --tokens 64 --out run.events
   hookrun dllama -- dllama inference --model m.m --tokenizer t.t --prompt "Once upon a time." --steps 64
   hookrun overhead --model m.gguf
+  hookrun deliver run.events
 """
 
 
@@ -48,6 +49,7 @@ def _spelt_out(arguments: Sequence[str]) -> Sequence[str]:
 
 def _parser() -> argparse.ArgumentParser:
     # Loaded here and not above, so that Ctrl-C meanwhile is caught like any other.
+    from . import deliver_command
     from .dllama import command as dllama_command
     from .llama import command as llama_command
     from .llama import overhead_command, rpc_server_command
@@ -66,4 +68,5 @@ def _parser() -> argparse.ArgumentParser:
     dllama_command.add_parser(commands)
     overhead_command.add_parser(commands)
     rpc_server_command.add_parser(commands)
+    deliver_command.add_parser(commands)
     return parser

@@ -16,8 +16,10 @@ from epi_protocol import events
 from . import __version__, settings_file
 from .errors import EpidError, UsageError
 from .export.command import export
+from .import_command import import_
 from .keys_command import keys
 from .lag_command import lag
+from .marks_command import marks
 from .plan_command import plan_experiment
 from .replay_command import replay
 from .report.command import report
@@ -227,8 +229,10 @@ def config(context: click.Context, as_example: bool, as_json: bool) -> None:
 
 
 main.add_command(export)
+main.add_command(import_)
 main.add_command(keys)
 main.add_command(lag)
+main.add_command(marks)
 main.add_command(replay)
 main.add_command(plan_experiment)
 main.add_command(report)

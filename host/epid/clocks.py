@@ -12,7 +12,7 @@ from itertools import pairwise
 
 from .clock_fit import MAX_DRIFT, WANDER, Exchange, Knot, fit_window
 
-__all__ = ["WINDOW", "ClockEstimator", "ClockMap", "Exchange", "Gap", "Knot", "host_now_ns"]
+__all__ = ["WINDOW", "ClockEstimator", "ClockMap", "Exchange", "Gap", "Jump", "Knot", "host_now_ns"]
 
 WINDOW = 121
 """Exchanges that one knot of the map rests on: about two minutes at one exchange per 0.98 s."""
@@ -38,6 +38,20 @@ class Gap:
     begin_ns: int
     end_ns: int
     jump_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Jump:
+    """How far a peer's clock got ahead of ours at once, and the largest error of that whatever the delays were."""
+
+    jump_ns: int
+    within_ns: float
+
+    def __add__(self, other: Jump) -> Jump:
+        return Jump(self.jump_ns + other.jump_ns, self.within_ns + other.within_ns)
+
+    def __str__(self) -> str:
+        return f"{self.jump_ns / 1e9:+.3f} s (± {self.within_ns / 1e6:.1f} ms)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,14 +140,21 @@ class ClockEstimator:
         for before, after in pairwise(self.stretches):
             if after[0].t2 > knots[-1].peer_ns + 2:  # what follows a jump back stands for the same peer times again
                 later = _knots(after)
-                jump_ns = (after[0].t2 - before[-1].t2) - (after[0].t1 - before[-1].t1)
-                gaps.append(Gap(before[-1].t2, after[0].t2, jump_ns))
-                knots += [*_across(knots[-1], later[0]), *later]
+                jump = _jump(knots[-1], later[0])
+                gaps.append(Gap(before[-1].t2, after[0].t2, jump.jump_ns))
+                knots += [*_across(knots[-1], later[0], jump), *later]
         return ClockMap(tuple(knots), tuple(gaps))
 
     def fit_latest(self) -> Knot | None:
         """Return the knot of the newest exchanges alone: the live answer, at constant cost."""
         return _knot(self.exchanges, len(self.exchanges) - 1) if self.exchanges else None
+
+    def newest_jump(self) -> Jump | None:
+        """Return the jump between the two newest stretches, or None where there is only one."""
+        if len(self.stretches) < 2:
+            return None
+        before, after = self.stretches[-2:]
+        return _jump(_knot(before, len(before) - 1), _knot(after, 0))
 
     def _rates(self) -> tuple[float, float]:
         """Rates, less 1, that the newest exchanges allow."""
@@ -167,9 +188,15 @@ def _knot(stretch: list[Exchange], centre: int) -> Knot:
     return fit_window(stretch[first : first + WINDOW], stretch[centre])
 
 
-def _across(before: Knot, after: Knot) -> list[Knot]:
+def _jump(before: Knot, after: Knot) -> Jump:
+    """What the peer's clock did between two knots beyond what its rate explains."""
+    passed_ns = after.host_ns - before.host_ns
+    jump_ns = (after.peer_ns - before.peer_ns) - passed_ns / before.rate
+    return Jump(round(jump_ns), before.worst_ns + after.worst_ns + passed_ns * (WANDER + before.rate_within))
+
+
+def _across(before: Knot, after: Knot, jump: Jump) -> list[Knot]:
     """Two knots that carry the jump between two stretches as the bound of everything between them."""
-    jump_ns = abs((after.host_ns - before.host_ns) - (after.peer_ns - before.peer_ns) * before.rate)
-    bound_ns = jump_ns + before.bound_ns + after.bound_ns
+    bound_ns = abs(jump.jump_ns) + before.bound_ns + after.bound_ns
     ends = ((before, 1), (after, -1))
     return [Knot(k.peer_ns + step, k.host_ns + step, k.rate, bound_ns, bound_ns, gap=True) for k, step in ends]

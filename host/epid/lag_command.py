@@ -10,19 +10,30 @@ import click
 
 from .errors import RunFileError
 
+_VERDICT = {True: "agree", False: "DISAGREE: trust neither before you know why", None: "could not be compared"}
+
 if TYPE_CHECKING:
     from .analysis.lag.lag import LagFit
     from .analysis.timeline.run import Run
     from .analysis.timeline.timeline import MeterTrack
+    from .lag_check import LagCheck
 
 
 @click.command()
 @click.argument("paths", nargs=-1, required=True, metavar="RUN...", type=click.Path(path_type=Path))
 @click.option("--channel", type=int, help="Meter channel that feeds the node, where the run does not say it.")
+@click.option(
+    "--marks",
+    "marks_path",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Steps of the load that an outside instrument saw (see `epid marks`): an independent check.",
+)
 @click.option("--save", is_flag=True, help="Keep it beside each run, in RUN.lag.json, for every later analysis.")
 @click.option("--figure", type=click.Path(path_type=Path, dir_okay=False), help="Draw it: a .png, .svg or .pdf.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per run.")
-def lag(paths: tuple[Path, ...], channel: int | None, save: bool, figure: Path | None, as_json: bool) -> None:
+def lag(
+    paths: tuple[Path, ...], channel: int | None, marks_path: Path | None, save: bool, figure: Path | None, as_json: bool
+) -> None:
     """Find the averaging window and the delay of the meter's power from a run's load pattern.
 
     The pattern (spans `burn` and `rest`) is what the runner plays at both ends of a run. The energy registers, which do not
@@ -31,9 +42,11 @@ def lag(paths: tuple[Path, ...], channel: int | None, save: bool, figure: Path |
     \b
     Example:
       epid lag runs/baseline.mcap --save --figure lag.png
+      epid lag runs/baseline.mcap --marks marks.csv
     """
     for path in paths:
         run, track, found = _find(path, channel)
+        check = None if marks_path is None else _check(marks_path, run, track, found)
         if save:
             from .analysis.lag.lag_file import store_lag
 
@@ -43,7 +56,18 @@ def lag(paths: tuple[Path, ...], channel: int | None, save: bool, figure: Path |
 
             draw_lag(_picture_path(figure, path, len(paths)), run.label, track, found)
         document = {"run": str(path), "simulated": track.simulated, "channel": track.channel, **found.to_map()}
-        click.echo(json.dumps(document) if as_json else _text(run.label, track, found))
+        if check is not None:
+            document["marks"] = check.to_map()
+        click.echo(json.dumps(document) if as_json else "\n".join(_lines(run.label, track, found, check)))
+
+
+def _check(marks_path: Path, run: Run, track: MeterTrack, found: LagFit) -> LagCheck:
+    from .analysis.timeline.timeline import span_table
+    from .lag_check import check_lag
+    from .marks import read_marks
+
+    clocks_s = (span_table(run.node).bound_ns + float(track.bound_ns.max())) / 1e9
+    return check_lag(found, read_marks(marks_path), clocks_s)
 
 
 def _find(path: Path, channel: int | None) -> tuple[Run, MeterTrack, LagFit]:
@@ -63,18 +87,19 @@ def _find(path: Path, channel: int | None) -> tuple[Run, MeterTrack, LagFit]:
     return run, track, found
 
 
-def _text(label: str, track: MeterTrack, found: LagFit) -> str:
+def _lines(label: str, track: MeterTrack, found: LagFit, check: LagCheck | None) -> list[str]:
     lag, tag = found.lag, " (simulated)" if track.simulated else ""
-    verdict = {True: "agree", False: "DISAGREE: trust neither before you know why", None: "could not be compared"}[found.closes]
-    return "\n".join(
-        [
-            f"{label}{tag}, channel {track.channel}: {found.readings} readings in {found.pattern_s:.0f} s of load pattern",
-            f"  power is a mean over {_ms(lag.window_s)} that ended {_ms(lag.delay_s)} before it was read",
-            f"  its middle is {_ms(lag.centre_s)} ± {_ms(lag.within_s)} old (95 %), by the shape that fits best: {found.shape}",
-            f"  against the energy registers the window ended {_pm(found.registers.value, found.registers.within)} before",
-            f"  the load followed its spans by {_pm(found.load.value, found.load.within)}; the two ways {verdict}",
-        ]
-    )
+    lines = [
+        f"{label}{tag}, channel {track.channel}: {found.readings} readings in {found.pattern_s:.0f} s of load pattern",
+        f"  power is a mean over {_ms(lag.window_s)} that ended {_ms(lag.delay_s)} before it was read",
+        f"  its middle is {_ms(lag.centre_s)} ± {_ms(lag.within_s)} old (95 %), by the shape that fits best: {found.shape}",
+        f"  against the energy registers the window ended {_pm(found.registers.value, found.registers.within)} before",
+        f"  the load followed its spans by {_pm(found.load.value, found.load.within)}; the two ways {_VERDICT[found.closes]}",
+    ]
+    if check is not None:
+        seen = f"{check.matched} of {check.marks} marks {_pm(check.delay_s, check.within_s)} after the spans' {check.edges} steps"
+        lines.append(f"  an outside instrument saw {seen}; it and the registers {_VERDICT[check.agrees]}")
+    return lines
 
 
 def _ms(seconds: float) -> str:

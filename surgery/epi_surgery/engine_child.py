@@ -92,6 +92,9 @@ def _session(lib: Any, path: str, job: Job) -> Iterator[_Session]:
     params = lib.llama_context_default_params()
     params.n_ctx = params.n_batch = params.n_ubatch = max(64, job.n_prompt + job.n_decode)
     params.n_threads = params.n_threads_batch = job.n_threads
+    # Half precision in the cache or in fused attention blows a rounding of 1e-7 up to 1e-3 where it tips a value over.
+    params.type_k = params.type_v = lib.GGML_TYPE_F32
+    params.flash_attn_type = lib.LLAMA_FLASH_ATTN_TYPE_DISABLED
     context = lib.llama_init_from_model(model, params)
     if not context:
         lib.llama_model_free(model)

@@ -9,21 +9,20 @@ from typing import Any
 from epi_surgery.aim import LAYOUTS, SPREADS, TARGETS, Aim
 from epi_surgery.architecture import Architecture
 from epi_surgery.cost import PerToken
+from epi_surgery.document import Kind, body_of, model_of, read
 from epi_surgery.errors import BadPlan, SurgeryError
 from epi_surgery.gqa import LayerHeads, keep, keep_any
 from epi_surgery.output import write_text
-from epi_surgery.plan import ModelId, Plan
+from epi_surgery.plan import Plan
 from epi_surgery.rules import ENGINES
 from epi_surgery.shares import Count, Shares
 
-FORMAT = "epi-surgery plan"
-VERSION = 2
-_MAX_BYTES = 16 << 20
+KIND = Kind("plan", "epi-surgery plan", 2, BadPlan)
 
 
 def plan_json(plan: Plan) -> str:
     """The plan as text; the same plan always gives the same bytes."""
-    body: dict[str, Any] = {"format": FORMAT, "version": VERSION, **asdict(plan)}
+    body: dict[str, Any] = {"format": KIND.format, "version": KIND.version, **asdict(plan)}
     for count in [*body["shares"].values(), body["per_token"]["flops"], body["per_token"]["read_bytes"]]:
         count["removed_share"] = round(Count(**count).removed_share, 6)
     layers = ",\n  ".join(json.dumps(layer) for layer in body.pop("layers"))
@@ -38,32 +37,16 @@ def write_plan(path: Path, plan: Plan) -> None:
 
 def read_plan(path: Path) -> Plan:
     """Read and check a plan; raises BadPlan with the file's name and the field that is wrong."""
-    try:
-        text = path.read_bytes()[:_MAX_BYTES].decode("utf-8")
-    except OSError as error:
-        raise SurgeryError(f"{path}: {(error.strerror or 'cannot be read').lower()}") from error
-    except UnicodeDecodeError as error:
-        raise BadPlan(f"{path}: not a plan: it is not text") from error
-    try:
-        return parse_plan(text)
-    except SurgeryError as error:
-        raise BadPlan(f"{path}: {error}") from error
+    return read(path, KIND, parse_plan)
 
 
 def parse_plan(text: str) -> Plan:
     """The plan in a JSON text; raises BadPlan where any field is missing, of the wrong kind, or impossible."""
-    try:
-        body = json.loads(text)
-    except ValueError as error:
-        raise BadPlan(f"not a plan: no valid JSON ({error})") from error
-    if not isinstance(body, dict) or body.get("format") != FORMAT:
-        raise BadPlan(f"not a plan: its format is not '{FORMAT}'")
-    if body.get("version") != VERSION:
-        raise BadPlan(f"plan version {body.get('version')} cannot be read here (this is version {VERSION}); upgrade epi-surgery")
+    body = body_of(text, KIND)
     arch = _architecture(_section(body, "architecture"))
     aim, engine = _aim(_section(body, "aim")), _text(body, "engine")
     plan = Plan(
-        _model(_section(body, "model")),
+        model_of(body, KIND),
         arch,
         _text(body, "criterion"),
         aim,
@@ -138,13 +121,6 @@ def _aim(body: Mapping[str, Any]) -> Aim:
             raise BadPlan(f"{name} '{body[name]}' is not known; upgrade epi-surgery")
     protected, attention_free = _indices(body.get("protected"), "protected"), _flag(body, "attention_free")
     return Aim(float(fraction), body["layout"], body["spread"], body["target"], protected, attention_free)
-
-
-def _model(body: Mapping[str, Any]) -> ModelId:
-    sha256 = _text(body, "sha256")
-    if len(sha256) != 64 or not set(sha256) <= set("0123456789abcdef"):
-        raise BadPlan("'sha256' is not a hash of 64 hexadecimal digits")
-    return ModelId(_text(body, "name"), sha256, _count(body, "n_bytes"))
 
 
 def _shares(body: Mapping[str, Any]) -> Shares:

@@ -15,17 +15,18 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from epi_surgery.document import Kind, body_of, model_of, read
 from epi_surgery.errors import SurgeryError
 from epi_surgery.norms import Scores
 from epi_surgery.output import write_text
 from epi_surgery.plan import ModelId
 
-FORMAT = "epi-surgery scores"
-VERSION = 1
-
 
 class BadScores(SurgeryError):
     """The score file is malformed, or belongs to another model."""
+
+
+KIND = Kind("score file", "epi-surgery scores", 1, BadScores)
 
 
 @dataclass(frozen=True)
@@ -41,8 +42,8 @@ class HeadScores:
 def scores_json(found: HeadScores) -> str:
     """The scores as text, one layer to a line."""
     head = {
-        "format": FORMAT,
-        "version": VERSION,
+        "format": KIND.format,
+        "version": KIND.version,
         "model": asdict(found.model),
         "criterion": found.criterion,
         "provenance": dict(found.provenance),
@@ -59,16 +60,7 @@ def write_scores(path: Path, found: HeadScores) -> None:
 
 def read_scores(path: Path) -> HeadScores:
     """Read and check a score file; raises BadScores with its name and what is wrong."""
-    try:
-        body = json.loads(path.read_bytes())
-    except OSError as error:
-        raise SurgeryError(f"{path}: {(error.strerror or 'cannot be read').lower()}") from error
-    except ValueError as error:
-        raise BadScores(f"{path}: not a score file: no valid JSON") from error
-    try:
-        return _parsed(body)
-    except BadScores as error:
-        raise BadScores(f"{path}: {error}") from error
+    return read(path, KIND, _parsed)
 
 
 def check_scores_fit(found: HeadScores, model: ModelId, n_head: Sequence[int]) -> None:
@@ -85,30 +77,14 @@ def check_scores_fit(found: HeadScores, model: ModelId, n_head: Sequence[int]) -
         )
 
 
-def _parsed(body: object) -> HeadScores:
-    if not isinstance(body, dict) or body.get("format") != FORMAT:
-        raise BadScores(f"not a score file: its format is not '{FORMAT}'")
-    if body.get("version") != VERSION:
-        raise BadScores(
-            f"score version {body.get('version')} cannot be read here (this is version {VERSION}); upgrade epi-surgery"
-        )
+def _parsed(text: str) -> HeadScores:
+    body = body_of(text, KIND)
     criterion, provenance = body.get("criterion"), body.get("provenance", {})
     if not isinstance(criterion, str) or not criterion:
         raise BadScores("'criterion' is missing or not text")
     if not isinstance(provenance, dict):
         raise BadScores("'provenance' is not an object")
-    return HeadScores(_model(body.get("model")), criterion, _rows(body.get("scores")), provenance)
-
-
-def _model(body: object) -> ModelId:
-    if not isinstance(body, dict):
-        raise BadScores("the section 'model' is missing")
-    name, sha256, n_bytes = body.get("name"), body.get("sha256"), body.get("n_bytes")
-    if not isinstance(name, str) or not isinstance(n_bytes, int) or n_bytes < 0:
-        raise BadScores("'model' has no name or no size")
-    if not isinstance(sha256, str) or len(sha256) != 64 or not set(sha256) <= set("0123456789abcdef"):
-        raise BadScores("'sha256' is not a hash of 64 hexadecimal digits")
-    return ModelId(name, sha256, n_bytes)
+    return HeadScores(model_of(body, KIND), criterion, _rows(body.get("scores")), provenance)
 
 
 def _rows(body: object) -> Scores:

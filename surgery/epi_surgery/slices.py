@@ -24,6 +24,7 @@ from epi_surgery.stored import Heads
 from epi_surgery.tensor import Tensor, block_bytes, block_size, row_bytes
 
 Floats = npt.NDArray[np.float32]
+Bytewise = npt.NDArray[np.uint8]
 Blocks = Sequence[int | None]
 _STRADDLED = -1
 
@@ -48,21 +49,20 @@ def take_rows(model: Bytes, tensor: Tensor, heads: Heads, width: int) -> Iterato
 
 
 def take_columns(model: Bytes, tensor: Tensor, blocks: Blocks) -> Iterator[bytes]:
-    """The given blocks of every row."""
-    source = [block or 0 for block in blocks]
-    zeros = [position for position, block in enumerate(blocks) if block is None]
-    for rows in _block_rows(model, tensor):
-        taken = rows[:, source]
-        taken[:, zeros] = 0
-        yield taken.tobytes()
+    """The given blocks of every row, neighbours in one piece."""
+    pieces, size = list(_runs(blocks)), block_bytes(tensor.type)
+    for rows in _stored_rows(model, tensor):
+        yield np.concatenate([_piece(rows, first, count, size) for first, count in pieces], axis=1).tobytes()
 
 
 def mask_columns(model: Bytes, tensor: Tensor, blocks: Blocks) -> Iterator[bytes]:
     """The whole tensor with every block but the given ones set to zero."""
-    kept = [block for block in blocks if block is not None]
-    for rows in _block_rows(model, tensor):
+    pieces, size = list(_runs(blocks)), block_bytes(tensor.type)
+    for rows in _stored_rows(model, tensor):
         masked = np.zeros_like(rows)
-        masked[:, kept] = rows[:, kept]
+        for first, count in pieces:
+            if first is not None:
+                masked[:, first * size : (first + count) * size] = _piece(rows, first, count, size)
         yield masked.tobytes()
 
 
@@ -93,8 +93,7 @@ def requantise_masked(model: Bytes, tensor: Tensor, heads: Sequence[int], width:
 
 def decoded_rows(model: Bytes, tensor: Tensor) -> Iterator[Floats]:
     """The tensor's rows as float32, some 8 MiB of file at a time."""
-    for chunk in model.chunks(tensor):
-        stored = np.frombuffer(chunk, dtype=np.uint8).reshape(-1, tensor.row_bytes)
+    for stored in _stored_rows(model, tensor):
         yield np.ascontiguousarray(dequantize(stored, tensor.type), dtype=np.float32)
 
 
@@ -107,11 +106,29 @@ def _block(elements: Sequence[int | None], stride: int, block: int) -> int | Non
     return first if whole else _STRADDLED
 
 
-def _block_rows(model: Bytes, tensor: Tensor) -> Iterator[npt.NDArray[np.uint8]]:
+def _runs(blocks: Blocks) -> Iterator[tuple[int | None, int]]:
+    """First block and length of every run of neighbours, None for one of zeros."""
+    start = 0
+    for end in range(1, len(blocks) + 1):
+        if end == len(blocks) or blocks[end] != _after(blocks[end - 1]):
+            yield blocks[start], end - start
+            start = end
+
+
+def _after(block: int | None) -> int | None:
+    return None if block is None else block + 1
+
+
+def _piece(rows: Bytewise, first: int | None, count: int, size: int) -> Bytewise:
+    if first is None:
+        return np.zeros((len(rows), count * size), dtype=np.uint8)
+    return rows[:, first * size : (first + count) * size]
+
+
+def _stored_rows(model: Bytes, tensor: Tensor) -> Iterator[Bytewise]:
+    """The tensor's rows as they are stored, some 8 MiB at a time."""
     for chunk in model.chunks(tensor):
-        yield np.frombuffer(chunk, dtype=np.uint8).reshape(
-            -1, tensor.shape[0] // block_size(tensor.type), block_bytes(tensor.type)
-        )
+        yield np.frombuffer(chunk, dtype=np.uint8).reshape(-1, tensor.row_bytes)
 
 
 def _encoded(by_head: Floats, width: int) -> bytes:

@@ -6,7 +6,8 @@ from epi_protocol import messages as m
 from epi_tools.chip import registers as reg
 
 _HEAD, _BLOCK = m.size_of(m.SAMPLE_FIELDS), m.size_of(m.CHANNEL_FIELDS)
-_FORWARD, _UNKNOWN = m.offset_of(m.CHANNEL_FIELDS, "forward"), m.offset_of(m.CHANNEL_FIELDS, "unknown")
+_FORWARD, _UNKNOWN, _FLAGS = (m.offset_of(m.CHANNEL_FIELDS, name) for name in ("forward", "unknown", "flags"))
+_NOT_COUNTED = m.flag("ABSENT") | m.flag("ENERGY_LATE")
 _PATIENCE_NS = 30_000_000_000
 """A chip that was reset is set up again, and the loss marked, long before this; a dead or deaf one has to come back first."""
 
@@ -36,11 +37,13 @@ class ChannelAudit:
     _unknown: int = 0
     _lost: int = 0
     _pending_since_ns: int = 0
+    _counting: bool = False
 
     def restart(self) -> None:
-        """The board starts anew with empty books: the boot id marks everything up to here."""
+        """The board starts anew with empty books: the boot id marks everything up to the first sweep that counts energy."""
         if self._lost:
             self._close_gap(self._lost)
+        self._counting = False
         self._booked = self._unknown = 0
         self._off = -self.cleared[reg.AP_ENERGY] - self.cleared[reg.AN_ENERGY]
 
@@ -57,8 +60,15 @@ class ChannelAudit:
         unknown = int.from_bytes(payload[at + _UNKNOWN : at + _UNKNOWN + 2], "little")
         cleared = self.cleared[reg.AP_ENERGY] + self.cleared[reg.AN_ENERGY]
         self.ledger.booked += booked - self._booked
+        if not self._counting:
+            self._begin(int.from_bytes(payload[at + _FLAGS : at + _FLAGS + 2], "little"))
         self._judge(booked - cleared - self._off, (unknown - self._unknown) & 0xFFFF, now_ns, reachable)
         self._off, self._booked, self._unknown = booked - cleared, booked, unknown
+
+    def _begin(self, flags: int) -> None:
+        if self._lost:
+            self._close_gap(self._lost)
+        self._counting = not flags & _NOT_COUNTED
 
     def _judge(self, error: int, marks: int, now_ns: int, reachable: bool) -> None:
         ledger = self.ledger

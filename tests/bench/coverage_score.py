@@ -11,6 +11,7 @@ from typing import Any
 from coverage_world import UTC, World
 
 from epi_tools.simrun.experiment import interleaved, simulate
+from epi_tools.simrun.heard import Hear, hear
 from epid.analysis.interval import Interval
 from epid.analysis.summary import Summary, summarise
 
@@ -34,10 +35,10 @@ class Score:
         return asdict(self)
 
 
-def score_world(world: World, seed: int, repeats: int, folder: Path, study: bool) -> list[Score]:
+def score_world(world: World, seed: int, repeats: int, folder: Path, study: bool, hear_board: Hear = hear) -> list[Score]:
     """Simulate all runs of an experiment into `folder`, work them out, and score what was found."""
     written = [
-        simulate(order, seed + world.number, folder / f"{order.place:02d}.mcap", UTC, None, lambda _share: None)
+        simulate(order, seed + world.number, folder / f"{order.place:02d}.mcap", UTC, None, lambda _share: None, hear_board)
         for order in interleaved([world.baseline, world.pruned], repeats)
     ]
     summaries = [summarise(one.run) for one in written]

@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from epi_tools.simrun.expected import expected
+from epi_tools.simrun.decoder import model_map
+from epi_tools.simrun.expected import expected, removed_shares
 from epi_tools.simrun.truth import Truth
 
 STORIES = ("none", "partial", "full", "shift")
@@ -45,7 +46,7 @@ def draw_world(number: int, seed: int) -> World:
 
 def removed_share(pruned: Truth) -> float:
     """Share of the work that the cut removed, as its plan has it: bytes read, which a small machine is limited by."""
-    return float(expected(pruned, 0)["removed_shares"]["bytes"])
+    return removed_shares(model_map(pruned, None)["plan"])["bytes"]
 
 
 def expected_j(truth: Truth, seed: int) -> float:

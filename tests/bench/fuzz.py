@@ -1,8 +1,9 @@
 """`make bench-fuzz`: mutated frames of a board and mutated messages of a node, by the million; nothing may crash or grow.
 
 Mutations start from what is right: bits flipped, bytes cut, doubled or swapped for others, whole values of other types, lengths
-that lie. A frame goes through the decoder and the board's session, a message through the daemon's own door into real run files.
-Only the sockets are left out. Each process has its own seed, so a case that crashes can be made again.
+that lie. A frame goes through the decoder and the board's session, a message through the daemon's own door into real run files,
+with a meter beside it; and every run file that came of it is analysed. Only the sockets are left out. Each process has its own
+seed, so a case that crashes can be made again.
 """
 
 from __future__ import annotations
@@ -15,127 +16,48 @@ import resource
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import msgpack
-
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from epi_protocol import events, messages
-from epi_protocol.checksum import crc32_bytes
+from fuzz_cases import BOARD_NONCE, NODE_NONCE, frames, node_messages
+
+from epi_protocol import events, frame
+from epid.analysis.summary import summarise
 from epid.daemon.board import BoardSession
 from epid.daemon.disk import Disk
 from epid.daemon.hub import Hub
+from epid.daemon.intake import Intake
 from epid.daemon.recorder import Recorder
 from epid.daemon.windows import Windows
-from epid.errors import LinkError
-from fakes import board, node
+from epid.errors import EpidError, LinkError
+from fakes import board
 
 MS = 1_000_000
-IN_MEMORY = Path("/dev/shm")  # this is about parsers: no disk has to be waited for
 TIDY_EVERY = 100
-CLOSE_EVERY = 1000
-BOARD_NONCE, NODE_NONCE = b"abcd", b"12345678"
-NUMBERS: tuple[Any, ...] = (True, -1, 0, 2**63, -(2**63), 1.5, float("nan"))
-ODD: tuple[Any, ...] = (*NUMBERS, None, "", "x" * 300, b"", b"\0" * 99, [], {}, [[[]]], {"a": {}})
-EXTREMES = (b"\0\0\0\0", b"\xff\xff\xff\xff", b"\x7f\xff\xff\xff")
-
-
-def mutate(rng: random.Random, data: bytes) -> bytes:
-    """Bytes with one to four things wrong with them."""
-    changed = bytearray(data)
-    for _ in range(1 + int(rng.random() * 4)):
-        at, what = int(rng.random() * (len(changed) + 1)), int(rng.random() * 5)
-        if what == 0 and changed:
-            changed[at - 1] ^= 1 << int(rng.random() * 8)
-        elif what == 1:
-            del changed[at : at + 1 + int(rng.random() * 8)]
-        elif what == 2:
-            changed[at:at] = rng.randbytes(1 + int(rng.random() * 8))
-        elif what == 3:
-            changed[at : at + 4] = EXTREMES[int(rng.random() * 3)]
-        else:
-            changed += changed[at : at + 40]
-    return bytes(changed)
-
-
-def on_the_wire(payload: bytes) -> bytes:
-    """A frame with a right checksum, whatever the payload; quicker than the board's encoder, which allocates nothing."""
-    out = bytearray(1)
-    for run in (payload + crc32_bytes(payload)).split(b"\0"):
-        while len(run) >= 254:
-            out += b"\xff" + run[:254]
-            run = run[254:]
-        out.append(len(run) + 1)
-        out += run
-    out.append(0)
-    return bytes(out)
-
-
-def frames(rng: random.Random) -> Iterator[bytes]:
-    """Board frames for ever: a third right, a third wrong inside an intact frame, a third damaged on the way."""
-    payloads = [board.hello(), board.hello(channels=[]), messages.pack_log(board.BOOT, 1, "chip 2 is absent")]
-    payloads += [board.pong(BOARD_NONCE, 1000 * k, 1000 * k + 250) for k in range(20)]
-    payloads += [board.sample(seq, seq * 50_000, [6.0] * (1 + seq % 2), [0.3 * seq] * (1 + seq % 2)) for seq in range(20)]
-    while True:
-        payload = payloads[int(rng.random() * len(payloads))]
-        chance = rng.random()
-        whole = on_the_wire(mutate(rng, payload) if chance < 1 / 3 else payload)
-        yield mutate(rng, whole) if chance > 2 / 3 else whole
-
-
-def node_bodies() -> list[tuple[str, dict[str, Any]]]:
-    """One right message of each kind that a node or a client sends."""
-    rows = [{"begin_ns": k, "end_ns": k + 1, "kind": 1} for k in range(5)]
-    return [
-        ("hello", msgpack.unpackb(events.hello("pi0", "5e55", "host", 1, "fuzz")[1])),
-        ("run_begin", {"run": node.RUN, "label": "fuzz", "node_ns": 1, "settings": {}, "model": {"name": "x"}}),
-        ("spans", node.spans(rows)),
-        ("telemetry", {"run": node.RUN, "node_ns": 1, "readings": {"load": 0.5}}),
-        ("pong", {"nonce": NODE_NONCE, "recv_ns": 1, "send_ns": 2}),
-        ("run_end", {"run": node.RUN, "node_ns": 9, "status": "complete", "spans": 5, "dropped": 0}),
-        ("window_begin", {"protocol": 2, "window": "w", "name": "n", "meter": "pi0"}),
-        ("window_end", {"window": "w"}),
-        ("bye", {}),
-    ]
-
-
-def node_messages(rng: random.Random) -> Iterator[list[bytes]]:
-    """Node messages for ever, most of them wrong somewhere."""
-    bodies = node_bodies()
-    while True:
-        kind, body = bodies[int(rng.random() * len(bodies))]
-        if body and rng.random() < 0.5:
-            body = body | {rng.choice(list(body)): ODD[int(rng.random() * len(ODD))]}
-        packed = events.pack(kind, body)
-        chance = rng.random()
-        if chance < 0.4:
-            packed[1] = mutate(rng, packed[1])
-        elif chance < 0.47:
-            packed[0] = mutate(rng, packed[0])
-        elif chance < 0.5:
-            packed = (packed * 2)[: 1 + int(rng.random() * 4)]
-        yield packed
+CLOSE_EVERY = 400
+IN_MEMORY = Path("/dev/shm")  # this is about parsers: no disk has to be waited for
 
 
 @dataclass
 class Tally:
-    """What became of the cases: refused ones are well, a crash is any exception that the daemon would not have caught."""
+    """What became of the cases: to refuse is well, a crash is any exception that the daemon would not have caught."""
 
     refused: int = 0
     crashes: int = 0
     first_crash: str = ""
+    files: int = 0
+    files_refused: int = 0
     sizes_kib: list[int] = field(default_factory=list)
 
-    def crashed(self, count: int, data: object, error: Exception) -> None:
+    def crashed(self, case: object, error: Exception) -> None:
         """Count a crash, and keep what made the first one."""
         self.crashes += 1
-        self.first_crash = self.first_crash or f"case {count}, {data!r}: {error!r}"
+        self.first_crash = self.first_crash or f"{case!r}: {error!r}"
 
     def look(self) -> None:
         """Note how large this process has been at most."""
@@ -144,7 +66,7 @@ class Tally:
     @property
     def grown_mib(self) -> float:
         """Growth after the first fifth of the cases, in which tables and allocators fill."""
-        return (self.sizes_kib[-1] - self.sizes_kib[len(self.sizes_kib) // 5]) / 1024 if self.sizes_kib else 0.0
+        return (self.sizes_kib[-1] - self.sizes_kib[len(self.sizes_kib) // 5]) / 1024
 
 
 def fuzz_frames(rng: random.Random, n: int) -> Tally:
@@ -153,7 +75,7 @@ def fuzz_frames(rng: random.Random, n: int) -> Tally:
     for count, data in enumerate(islice(frames(rng), n)):
         try:
             session.pinger.expect(BOARD_NONCE, count * MS)
-            session.receive(data, count * MS + 500)
+            session.receive(data, count * MS + MS // 2)
             session.command_due(count * MS)
             if count % CLOSE_EVERY == 0:
                 session.pinger.bound_ns()
@@ -162,7 +84,7 @@ def fuzz_frames(rng: random.Random, n: int) -> Tally:
             tally.refused += session.refused + 1
             session = BoardSession()
         except Exception as error:  # noqa: BLE001  counted and shown: that there is none is what this bench is for
-            tally.crashed(count, data, error)
+            tally.crashed((count, data), error)
     tally.refused += session.refused
     return tally
 
@@ -174,45 +96,82 @@ class Deaf(Hub):
         events.pack(kind, body)
 
 
+class World:
+    """A daemon without sockets that records into `folder`: its hub, and one meter that does everything right."""
+
+    def __init__(self, folder: Path, tally: Tally) -> None:
+        self._folder, self._tally = folder, tally
+        self._recorder, self._meter = Recorder(folder, {"pi0": "0"}, Disk(folder)), BoardSession()
+        self._intake = Intake(self._recorder, self._recorder.note)
+        self._samples = 0
+        windows = Windows(lambda: [self._meter], self._recorder.channels)
+        self.hub = Deaf(self._recorder, "tcp://127.0.0.1:*", dict, lambda _text: None, windows)
+        self._meter_says(board.hello(), 0)
+
+    def _meter_says(self, payload: bytes, now_ns: int) -> None:
+        for event in self._meter.receive(frame.encode(payload), now_ns):
+            self._intake.take(self._meter, event, now_ns)
+
+    async def tidy(self, now_ns: int) -> None:
+        """What a daemon does between messages: meter, pings, flushes, acknowledgements."""
+        self._samples += 1
+        self._meter_says(board.sample(self._samples, now_ns // 1000, [6.0], [now_ns * 6e-9]), now_ns)
+        self._meter.pinger.expect(BOARD_NONCE, now_ns - MS)
+        self._meter_says(board.pong(BOARD_NONCE, now_ns // 1000, now_ns // 1000 + 1), now_ns)
+        await self._right_pongs(now_ns)
+        self._recorder.due(now_ns)
+        self._recorder.failed.clear()
+        await self.hub.acknowledge()
+        await self.hub.answer_windows()
+
+    async def _right_pongs(self, now_ns: int) -> None:
+        """Every node answers one ping well; the next is left open, for a mutated answer."""
+        for session in list(self.hub.sessions.values()):
+            session.pinger.expect(NODE_NONCE, now_ns - MS)
+            right = {"nonce": NODE_NONCE, "recv_ns": now_ns, "send_ns": now_ns + 1000}
+            await self.hub.take(session.identity, events.pack("pong", right), now_ns)
+            session.pinger.expect(NODE_NONCE, now_ns)
+
+    def read_back(self) -> None:
+        """Close every run, analyse its file, and remove it."""
+        for run in list(self._recorder.runs.values()):
+            self._recorder.close(run, "complete")
+        for path in self._folder.glob("*.mcap"):
+            self._analyse(path)
+            path.unlink()
+
+    def _analyse(self, path: Path) -> None:
+        self._tally.files += 1
+        try:
+            summarise(path)
+        except EpidError:
+            self._tally.files_refused += 1
+        except Exception as error:  # noqa: BLE001  counted and shown
+            self._tally.crashed(path.name, error)
+
+    def close(self) -> None:
+        """Read what is left, and close the hub."""
+        self.read_back()
+        self._tally.refused = self.hub.refused
+        self.hub.close()
+
+
 async def fuzz_messages(rng: random.Random, n: int, folder: Path) -> Tally:
     """Feed `n` messages to a daemon's hub."""
-    recorder, session, tally = Recorder(folder, {"pi0": "0"}, Disk(folder)), BoardSession(), Tally()
-    session.receive(on_the_wire(board.hello()), 0)
-    hub = Deaf(recorder, "tcp://127.0.0.1:*", dict, lambda _text: None, Windows(lambda: [session], recorder.channels))
-    try:
-        for count, packed in enumerate(islice(node_messages(rng), n)):
-            try:
-                await hub.take(b"peer%d" % (count % 7), packed, count * MS)
-                if count % TIDY_EVERY == 0:
-                    await tidy(hub, recorder, folder, count)
-                    tally.look()
-            except Exception as error:  # noqa: BLE001  counted and shown
-                tally.crashed(count, packed, error)
-    finally:
-        close_runs(recorder, folder)
-        hub.close()
-    tally.refused = hub.refused
+    tally = Tally()
+    world = World(folder, tally)
+    for count, packed in enumerate(islice(node_messages(rng), n)):
+        try:
+            await world.hub.take(b"peer%d" % (count % 7), packed, count * MS)
+            if count % TIDY_EVERY == 0:
+                await world.tidy(count * MS)
+                tally.look()
+            if count % CLOSE_EVERY == 0:
+                world.read_back()
+        except Exception as error:  # noqa: BLE001  counted and shown
+            tally.crashed((count, packed), error)
+    world.close()
     return tally
-
-
-async def tidy(hub: Hub, recorder: Recorder, folder: Path, count: int) -> None:
-    """What the daemon does between messages; runs that are over leave the disk."""
-    recorder.due(count * MS)
-    recorder.failed.clear()
-    await hub.acknowledge()
-    await hub.answer_windows()
-    for session in hub.sessions.values():
-        session.pinger.expect(NODE_NONCE, count * MS)
-    if count % CLOSE_EVERY == 0:
-        close_runs(recorder, folder)
-
-
-def close_runs(recorder: Recorder, folder: Path) -> None:
-    """Close and remove every run file."""
-    for run in list(recorder.runs.values()):
-        recorder.close(run, "complete")
-    for path in folder.glob("*.mcap"):
-        path.unlink()
 
 
 def one_process(n: int, seed: int) -> dict[str, Any]:
@@ -227,6 +186,8 @@ def one_process(n: int, seed: int) -> dict[str, Any]:
         "first_crash": "".join(f"seed {seed}, {tally.first_crash}\n" for tally in (of_frames, of_messages) if tally.crashes),
         "refused_frames": of_frames.refused,
         "refused_messages": of_messages.refused,
+        "run_files_analysed": of_messages.files,
+        "run_files_refused": of_messages.files_refused,
         "grown_mib": max(of_frames.grown_mib, of_messages.grown_mib),
     }
 
@@ -240,9 +201,9 @@ def run(n: int, seed: int, processes: int = 1) -> dict[str, Any]:
     else:
         with ProcessPoolExecutor(processes) as pool:
             parts = list(pool.map(one_process, shares, seeds))
-    found = {name: sum(part[name] for part in parts) for name in ("cases", "crashes", "refused_frames", "refused_messages")}
-    texts = {"first_crash": "".join(part["first_crash"] for part in parts)}
-    return found | texts | {"grown_mib": max(part["grown_mib"] for part in parts), "seconds": time.monotonic() - begun_s}
+    found = {name: sum(part[name] for part in parts) for name in parts[0] if name not in ("first_crash", "grown_mib")}
+    found["first_crash"] = "".join(part["first_crash"] for part in parts)
+    return found | {"grown_mib": max(part["grown_mib"] for part in parts), "seconds": time.monotonic() - begun_s}
 
 
 def main() -> None:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import time
 from array import array
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import zmq
 
 from epi_protocol import events
 
 RUN = "ab12cd34ef56ab12"
+PATIENCE_S = 60.0
+T = TypeVar("T")
 
 
 def now_ns() -> int:
@@ -27,7 +30,7 @@ def spans(rows: list[dict[str, int]], seq: int = 0, run: str = RUN, dropped: int
 
 
 class Node:
-    """A DEALER that talks to a daemon; `wait_for` answers pings while it waits. `ahead_ns`: how far its clock is off."""
+    """A DEALER that talks to a daemon and answers pings while it waits. `ahead_ns`: its clock is so far off."""
 
     def __init__(self, endpoint: str, name: str = "pi0", protocol: int | None = None, key: dict[str, str] | None = None) -> None:
         # The context of the whole process: one of its own would wait for this socket where a test fails and forgets to close it.
@@ -36,7 +39,7 @@ class Node:
         if key is not None:
             self._socket.curve_publickey, self._socket.curve_secretkey = key["public"].encode(), key["secret"].encode()
             self._socket.curve_serverkey = key["daemon"].encode()
-        self.ahead_ns = 0
+        self.ahead_ns = self.pings = 0
         self._socket.connect(endpoint)
         frames = events.hello(name, "5e55", "host", 1, "fake")
         if protocol is not None:
@@ -52,30 +55,41 @@ class Node:
         """Send anything."""
         self._socket.send_multipart(frames)
 
-    def wait_for(self, kind: str, seconds: float = 10) -> dict[str, Any]:
+    def wait_for(self, kind: str, seconds: float = PATIENCE_S) -> dict[str, Any]:
         """Return the body of the next message of a kind; AssertionError where another answer or none comes."""
         until = time.monotonic() + seconds
         while time.monotonic() < until:
-            if self._socket.poll(50):
-                received_ns = now_ns() + self.ahead_ns
-                got, body = events.unpack(self._socket.recv_multipart())
-                if got == "ping":
-                    self.send("pong", nonce=body["nonce"], recv_ns=received_ns, send_ns=now_ns() + self.ahead_ns)
-                elif got == kind:
-                    return body
-                elif got == "refused":
-                    raise AssertionError(f"refused: {body['reason']}")
+            got, body = self._hear()
+            if got == kind:
+                return body
+            if got == "refused":
+                raise AssertionError(f"refused: {body['reason']}")
         raise AssertionError(f"no {kind} in {seconds} s")
 
     def answer_pings(self, seconds: float) -> None:
         """Stay on the line for a while."""
         until = time.monotonic() + seconds
         while time.monotonic() < until:
-            if self._socket.poll(20):
-                received_ns = now_ns() + self.ahead_ns
-                got, body = events.unpack(self._socket.recv_multipart())
-                if got == "ping":
-                    self.send("pong", nonce=body["nonce"], recv_ns=received_ns, send_ns=now_ns() + self.ahead_ns)
+            self._hear()
+
+    def answer_until(self, condition: Callable[[], T]) -> T:
+        """Stay on the line until something has come about, and return what the condition returned."""
+        until = time.monotonic() + PATIENCE_S
+        while not (found := condition()):
+            assert time.monotonic() < until, f"it has not come about in {PATIENCE_S} s"
+            self._hear()
+        return found
+
+    def _hear(self) -> tuple[str, dict[str, Any]]:
+        """Return the next message, if one comes at once; a ping is answered."""
+        if not self._socket.poll(20):
+            return "", {}
+        received_ns = now_ns() + self.ahead_ns
+        got, body = events.unpack(self._socket.recv_multipart())
+        if got == "ping":
+            self.pings += 1
+            self.send("pong", nonce=body["nonce"], recv_ns=received_ns, send_ns=now_ns() + self.ahead_ns)
+        return got, body
 
     def close(self) -> None:
         """Leave without a word, as a killed process does."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from epi_protocol.events import KIND
+from epi_protocol.events import KIND, KIND_NAME
 from hookrun.dllama.invocation import read_invocation
 from hookrun.dllama.model_file import read_model_file
 from hookrun.dllama.shapes import check_shapes
@@ -91,7 +91,32 @@ def test_other_architectures_have_lengths_but_no_known_steps(tmp_path: Path, arc
     model = read_model_file(write_model(tmp_path / "m.m", **changes))
     per_layer = 4 * 2 * 16 + (0 if arch == maker.QWEN3 else 4 * 4 * 64 + 18 / 32 * 3 * 64 * (4 * 32 - 128))
     assert model.expected_bytes == maker.tiny_bytes() + len(header(**changes)) - len(header()) + 2 * per_layer
-    assert step_plan(model, 1) is None
+    assert (step_plan(model, 1) is None) == (arch == maker.QWEN3_MOE)
+
+
+STEPS = {
+    (maker.LLAMA, maker.Q40): 1 + 2 * (15 + 11) + 6,
+    (maker.LLAMA, maker.F32): 1
+    + 2 * (14 + 9)
+    + 5,  # nothing is cast to Q80: once less for q, k and v, twice in the feed-forward, once in the head
+    (maker.QWEN3, maker.Q40): 1 + 2 * (19 + 11) + 6,  # queries and keys are normed, in two operations each
+    (maker.QWEN3, maker.F32): 1 + 2 * (18 + 9) + 5,
+}
+
+
+@pytest.mark.parametrize(("arch", "weight"), STEPS)
+def test_dense_models_have_known_steps(tmp_path: Path, arch: int, weight: int) -> None:
+    model = read_model_file(write_model(tmp_path / "m.m", arch=arch, weight_type=weight, head_dim=16))
+    plan, shared = step_plan(model, 1), step_plan(model, 3)
+    assert plan is not None
+    assert shared is not None
+    assert plan.steps == STEPS[arch, weight]
+    assert shared.steps == plan.steps + 2 + 2 * 2
+    assert [KIND_NAME[kind] for kind in plan.block.kinds] == ["embedding", *["attention", "ffn"] * 2, "head"]
+
+
+def test_weights_that_distributed_llama_does_not_run_have_no_steps(tmp_path: Path) -> None:
+    assert step_plan(read_model_file(write_model(tmp_path / "m.m", weight_type=maker.F16)), 1) is None
 
 
 def test_the_steps_of_smollm2_are_the_counted_ones(tmp_path: Path) -> None:

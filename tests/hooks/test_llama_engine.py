@@ -107,8 +107,8 @@ def test_a_long_prompt_goes_through_in_batches_each_with_its_layers(engine: Any)
     made = instrument(engine, context_settings(512))
     ring = SpanRing()
     prompt = tuple(engine.tokenize("one two three four five six seven eight nine ten " * 6))
-    (request,) = Runner(made, ring).run(Workload((prompt,), tokens=2, batch=25))
-    (whole,) = Runner(made, SpanRing()).run(Workload((prompt,), tokens=2, batch=512))
+    (request,) = Runner(made, ring).run(Workload((prompt,), tokens=2, chunk=25))
+    (whole,) = Runner(made, SpanRing()).run(Workload((prompt,), tokens=2, chunk=512))
     made.context.close()
     assert request.tokens == whole.tokens
     layers = [row for row in spans(ring) if row["phase"] == "prefill" and row["kind"] == "ffn" and row["layer"] == 7]
@@ -119,7 +119,7 @@ def test_a_long_prompt_goes_through_in_batches_each_with_its_layers(engine: Any)
 def test_a_last_batch_of_one_token_is_understood_too(engine: Any) -> None:
     made = instrument(engine, context_settings())
     ring, prompt = SpanRing(), tuple(engine.tokenize("The capital of France is"))
-    Runner(made, ring).run(Workload((prompt,), tokens=0, batch=len(prompt) - 1))
+    Runner(made, ring).run(Workload((prompt,), tokens=0, chunk=len(prompt) - 1))
     made.context.close()
     rows = spans(ring)
     assert made.tracer.unmapped == 0
@@ -167,7 +167,7 @@ def test_a_cache_of_another_type_and_batches_of_another_size_are_understood(engi
     settings = ContextSettings(256, 1, batch=3, cache_type_k=cache, cache_type_v=cache, flash_attn="on")
     made = instrument(engine, settings, Stamps.ABORT)
     ring, prompt = SpanRing(), tuple(engine.tokenize("The capital of France is"))
-    (request,) = Runner(made, ring).run(Workload((prompt,), tokens=3, batch=3))
+    (request,) = Runner(made, ring).run(Workload((prompt,), tokens=3, chunk=3))
     made.context.close()
     assert made.tracer.unmapped == 0
     assert [row["count"] for row in spans(ring) if row["kind"] == "head"] == [3, 2, 1, 1, 1]
@@ -287,3 +287,30 @@ def test_what_the_engine_cannot_load_is_told_in_its_words(tmp_path: Path) -> Non
 def test_an_unknown_plan_is_an_error_of_the_map() -> None:
     with pytest.raises(OpMapError):
         plan_for(Stamps.EVAL, [], 0, ())
+
+
+def test_sequences_side_by_side_say_the_same_and_count_all_of_them(engine: Any) -> None:
+    prompt = tuple(engine.tokenize("The capital of France is a city of"))
+    made = instrument(engine, ContextSettings(256, 1, batch=12, sequences=3), Stamps.ABORT)
+    alone = instrument(engine, ContextSettings(256, 1), Stamps.ABORT)
+    ring = SpanRing()
+    (request,) = Runner(made, ring).run(Workload((prompt,), tokens=4, chunk=4))
+    (single,) = Runner(alone, SpanRing()).run(Workload((prompt,), tokens=4))
+    assert request.tokens == single.tokens
+    assert (request.prompt_tokens, request.decoded) == (3 * len(prompt), 12)
+    rows = spans(ring)
+    assert {row["batch"] for row in rows} == {3}
+    assert made.tracer.unmapped == 0
+    tokens = [row for row in rows if row["kind"] == "token"]
+    assert [(row["token"], row["count"]) for row in tokens] == [(0, 3), (1, 3), (2, 3), (3, 3)]
+    halves = [row for row in rows if row["kind"] in ("attention", "ffn") and row["phase"] == "decode"]
+    assert len(halves) == 4 * 2 * LAYERS
+    prefill = [row["count"] for row in rows if row["kind"] == "ffn" and row["layer"] == 0 and row["phase"] == "prefill"]
+    assert sum(prefill) == 3 * len(prompt)
+    assert max(prefill) == 12
+
+
+@pytest.mark.parametrize(("sequences", "sentence"), [(257, "at most 256"), (13, "--batch of at least 13")])
+def test_sequences_that_cannot_be_are_refused(sequences: int, sentence: str) -> None:
+    with pytest.raises(HookrunError, match=sentence):
+        ContextSettings(256, 1, batch=12 if sequences < 256 else 512, sequences=sequences).check()

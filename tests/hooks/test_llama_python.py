@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from hookrun.llama.opmap import Node
 from hookrun.program.recorder import Recorder
 from hookrun.program.spec import ProgramSpec
 
@@ -129,3 +130,13 @@ def test_a_second_model_is_left_alone(llama: Any, smollm2: Path, tmp_path: Path)
     other.close()
     assert [row["count"] for row in run.of("prefill")] == [2]
     assert "a second model is called (other.gguf)" in run.said[0]
+
+
+def test_a_graph_that_is_not_understood_leaves_the_tokens(llama: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hookrun.llama_python.borrowed.BorrowedModel.graph", lambda _self, _tokens: [Node("x", "MUL_MAT")])
+    plain = answer(llama)
+    with following(tmp_path, attach) as run:
+        assert answer(llama) == plain
+    assert "layers cannot be told apart in this model" in run.said[0]
+    assert run.of("attention", "ffn", "layer") == []
+    assert len(run.of("token")) == 3

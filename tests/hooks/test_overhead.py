@@ -8,8 +8,8 @@ from collections import Counter
 
 import pytest
 
+from hookrun import comparison
 from hookrun.comparison import Arm, compare
-from hookrun.llama import overhead
 
 
 class Clock:
@@ -28,7 +28,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(overhead, "time", clock)
+    monkeypatch.setattr(comparison, "time", clock)
     return clock
 
 
@@ -60,14 +60,14 @@ def test_ratios_are_taken_within_a_round_so_that_drift_falls_out(clock: Clock) -
 def test_the_interval_of_a_median_is_that_of_the_tables(n: int, rank: int) -> None:
     """Ranks as in tables of the sign test, two-sided 95 % (e.g. Conover, Practical Nonparametric Statistics, A3)."""
     values = [float(value) for value in range(1, n + 1)]
-    assert overhead.spread(values).interval == ((rank, n + 1 - rank) if rank else None)
+    assert comparison.spread(values).interval == ((rank, n + 1 - rank) if rank else None)
 
 
 def test_the_interval_holds_the_median_as_often_as_it_says() -> None:
     numbers = random.Random(5)
     held = 0
     for _ in range(1000):
-        interval = overhead.spread([numbers.expovariate(1.0) for _ in range(15)]).interval
+        interval = comparison.spread([numbers.expovariate(1.0) for _ in range(15)]).interval
         assert interval is not None
         held += interval[0] <= math.log(2) <= interval[1]
     assert 940 <= held <= 995  # exactly 96.5 % for 15 values

@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from epi_protocol import PROTOCOL_VERSION
+
 from .followed import Run, read_run
 
 FAKE_TORCH = Path(__file__).with_name("fake_torch")
@@ -211,8 +213,8 @@ def test_closed_outputs(bench: Bench, closing: str) -> None:
     assert bench.run().end["status"] == "complete"
 
 
-def test_much_output_passes_untouched(bench: Bench) -> None:
-    code = CALL + "import sys\nblock = b'x' * (1 << 20)\nfor _ in range(200): sys.stdout.buffer.write(block)"
+def test_a_gigabyte_of_output_passes_untouched(bench: Bench) -> None:
+    code = CALL + "import sys\nblock = b'x' * (1 << 20)\nfor _ in range(1024): sys.stdout.buffer.write(block)"
     process = subprocess.Popen(
         [*bench.words(), sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=bench.environment
     )
@@ -220,7 +222,7 @@ def test_much_output_passes_untouched(bench: Bench) -> None:
     length = 0
     while chunk := process.stdout.read(1 << 20):
         length += len(chunk)
-    assert (process.wait(20), length) == (0, 200 << 20)
+    assert (process.wait(20), length) == (0, 1 << 30)
 
 
 def test_standard_input_is_the_programs(bench: Bench) -> None:
@@ -281,6 +283,14 @@ def test_the_daemon_hears_it(bench: Bench, fake_daemon: Callable[..., Any]) -> N
     assert (begin["label"], end["status"], end["spans"]) == ("base", "complete", 8)
     assert sum(batch.count for batch in daemon.batches.values()) == 8
     assert [body["engine"] for body in daemon.bodies("hello")] == ["none yet", "torch 0.fake"]
+
+
+def test_a_daemon_of_an_older_protocol_is_told_before_the_program_starts(bench: Bench, fake_daemon: Callable[..., Any]) -> None:
+    daemon = fake_daemon(protocol=PROTOCOL_VERSION - 1)
+    done = bench.plain(sys.executable, "-m", "hookrun", "--daemon", daemon.address, "--", sys.executable, "-c", "print('ran')")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.count("\n") == 1
+    assert "protocol" in done.stderr
 
 
 def test_a_daemon_that_has_gone_meanwhile_costs_the_program_nothing(bench: Bench, fake_daemon: Callable[..., Any]) -> None:

@@ -166,8 +166,9 @@ def test_something_else_behind_the_port_is_one_sentence(fake_daemon: Make, monke
 def test_refusals_are_told_in_the_daemons_words(fake_daemon: Make) -> None:
     with pytest.raises(HookrunError, match="the daemon refuses: no meter is attached"):
         Recording(engine="test", daemon=fake_daemon(refuse="no meter is attached").address)
-    with pytest.raises(HookrunError, match=f"protocol {PROTOCOL_VERSION + 1}.*bring both to the same release"):
-        Recording(engine="test", daemon=fake_daemon(protocol=PROTOCOL_VERSION + 1).address)
+    for other in (PROTOCOL_VERSION - 1, PROTOCOL_VERSION + 1):
+        with pytest.raises(HookrunError, match=f"protocol {other}.*bring both to the same release"):
+            Recording(engine="test", daemon=fake_daemon(protocol=other).address)
 
 
 @pytest.mark.parametrize("address", ["nonsense", "tcp://", "tcp://host:port", "udp://127.0.0.1:5"])

@@ -8,8 +8,11 @@ from array import array
 from collections.abc import Callable
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from hookrun.stamps import PythonStamper, Stamper, compiled_stamper
+from hookrun.python_stamper import PythonStamper
+from hookrun.stamps import Stamper, compiled_stamper
 
 OP = ctypes.CFUNCTYPE(ctypes.c_bool, ctypes.c_void_p)
 NODE = ctypes.CFUNCTYPE(ctypes.c_bool, ctypes.c_void_p, ctypes.c_bool, ctypes.c_void_p)
@@ -53,8 +56,11 @@ def test_only_the_watched_calls_are_stamped(make: Make) -> None:
     stamper.watch((0, 3, 4))
     call_op(stamper, 3)
     assert (stamper.calls, stamper.stored) == (3, 1)
-    call_op(stamper, 4)
+    stamper.reset()
+    before = now_ns()
+    call_op(stamper, 7)
     assert (stamper.calls, stamper.stored) == (7, 3)
+    assert before <= times[0] <= times[1] <= times[2] <= now_ns()
     stamper.reset()
     call_op(stamper, 1)
     assert (stamper.calls, stamper.stored) == (1, 1)
@@ -120,3 +126,36 @@ def test_the_compiled_stamper_refuses_what_is_no_array_of_64_bit_integers() -> N
         stamper.watch(5)
     stamper.watch((0,))
     assert call_op(stamper, 1) == [False]
+
+
+WATCHED = st.one_of(st.none(), st.lists(st.integers(0, 40), unique=True, max_size=8).map(sorted))
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.tuples(WATCHED, st.lists(st.integers(0, 60), max_size=4)), max_size=5))
+def test_both_stampers_count_alike_whatever_is_called(plans: list[tuple[list[int] | None, list[int]]]) -> None:
+    """Computations with fewer, as many, or more calls than planned, one plan after the other."""
+    stampers = [_compiled(array("q", bytes(8 * 64))), PythonStamper(array("q", bytes(8 * 64)))]
+    for watched, computations in plans:
+        for stamper in stampers:
+            stamper.watch(watched)
+        for calls in computations:
+            for stamper in stampers:
+                stamper.reset()
+                call_op(stamper, calls)
+            first, second = ((stamper.calls, stamper.stored, stamper.overflow) for stamper in stampers)
+            assert first == second == (calls, calls if watched is None else sum(call < calls for call in watched), 0)
+
+
+def test_a_python_stamp_is_taken_at_the_watched_call() -> None:
+    times = array("q", bytes(8 * 4))
+    stamper = PythonStamper(times)
+    stamper.watch((2, 5))
+    op, before = OP(stamper.op_address), []
+    for _ in range(8):
+        before.append(now_ns())
+        op(0)
+        time.sleep(0.002)
+    assert (stamper.calls, stamper.stored) == (8, 2)
+    for stamp, call in zip(times, (2, 5), strict=False):
+        assert before[call] <= stamp < before[call + 1]

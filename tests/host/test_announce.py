@@ -2,13 +2,12 @@
 
 import re
 import subprocess
-import sys
 import time
-from pathlib import Path
 
 from zeroconf import ServiceBrowser, ServiceListener, Zeroconf
 
 from epi_protocol import PROTOCOL_VERSION, events
+from fakes.epid_serve import EPID, PATIENCE_S
 
 
 class Seen(ServiceListener):
@@ -30,17 +29,17 @@ class Seen(ServiceListener):
 
 
 def test_the_daemon_is_announced_with_port_and_protocol_and_withdrawn(tmp_path):
-    command = [Path(sys.executable).with_name("epid"), "serve", "--listen", "tcp://127.0.0.1:*", "--runs", tmp_path / "runs"]
+    command = [EPID, "serve", "--listen", "tcp://127.0.0.1:*", "--runs", tmp_path / "runs"]
     daemon = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     port = int(re.search(r"tcp://\S+:(\d+)", daemon.stderr.readline())[1])
     network, seen = Zeroconf(interfaces=["127.0.0.1"]), Seen()
     browser = ServiceBrowser(network, events.SERVICE_TYPE, seen)
-    until = time.monotonic() + 20
+    until = time.monotonic() + PATIENCE_S
     while port not in seen.found and time.monotonic() < until:
         time.sleep(0.1)
     properties = seen.found.get(port)
     daemon.terminate()
-    daemon.communicate(timeout=20)
+    daemon.communicate(timeout=PATIENCE_S)
     browser.cancel()
     network.close()
     assert properties == {"protocol": str(PROTOCOL_VERSION)}

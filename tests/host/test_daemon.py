@@ -7,7 +7,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -17,10 +16,25 @@ from epid.analysis.summary import summarise
 from epid.analysis.timeline.run import load_run
 from epid.record.reader import RunFile
 from fakes import board, node
-from fakes.epid_serve import EPID, Daemon
+from fakes.epid_serve import EPID, PATIENCE_S, Daemon
 from fakes.tcp_board import TcpBoard
 
-CERTAIN = 2  # `within_j` holds 95 % of the truths, twice that practically all
+LOAD_W = 6.0
+
+
+def assert_joules(consumption, true_j):
+    """The load never changes, so no clock can be at fault: at most a step of the registers is missed, whichever edge it hits.
+
+    How often the stated 95 % interval holds is a question of many runs: test_energy.py and the coverage bench ask it.
+    """
+    assert abs(consumption.energy_j - true_j) <= board.QUANTUM_J + 0.01
+    assert 0 < consumption.within_j <= 2 * board.QUANTUM_J
+
+
+def assert_clocks(run):
+    """Node and daemon share one clock here: whatever the delays were, no knot of the map may be further off than it can be."""
+    for clock in run.node.clocks.values():
+        assert all(abs(knot.host_ns - knot.peer_ns) <= knot.worst_ns for knot in clock.fit().knots)
 
 
 def measured_rows(idle_s, decode_s, begin_ns):
@@ -75,14 +89,15 @@ def test_a_run_is_recorded_and_its_joules_are_the_loads(daemon):
     path = record_run(daemon)
     summary = summarise(path)
     assert summary.decode.tokens == 10
-    assert abs(summary.decode.energy_j - 6.0 * 1.5) <= CERTAIN * summary.decode.within_j
-    assert summary.idle.watts == pytest.approx(6.0, abs=0.3)
+    assert_joules(summary.decode, LOAD_W * 1.5)
+    assert_clocks(summary.run)
+    assert summary.idle.watts == pytest.approx(LOAD_W, abs=board.QUANTUM_J / 2.0)
     assert [(layer.attention_us, layer.ffn_us) for layer in summary.layers] == [
         pytest.approx((100, 200), rel=1e-3),
         pytest.approx((300, 400), rel=1e-3),
     ]
     assert summary.lost_frames == 0 and summary.simulated
-    assert summary.alignment_bound_us < 20_000
+    assert summary.alignment_bound_us > 0
     assert summary.channels[1].mean_w == pytest.approx(5.0, abs=0.3)
 
 
@@ -104,7 +119,7 @@ def test_a_replayed_run_gives_the_same_figures_to_the_last_bit(daemon, meter, tm
 def test_status_says_what_is_there(daemon):
     peer = node.Node(daemon.endpoint)
     peer.wait_for("welcome")
-    peer.answer_pings(1.0)
+    peer.answer_until(lambda: peer.pings >= 8)
     seen = daemon.status()
     (board_seen,) = seen["boards"]
     assert board_seen["simulated"] and board_seen["link"] == "up" and board_seen["lost_frames"] == 0
@@ -121,7 +136,7 @@ def test_lost_frames_are_counted_and_cost_no_energy(daemon, meter):
     meter.skip = set(range(0, 100_000, 10))
     summary = summarise(record_run(daemon))
     assert summary.lost_frames >= 5
-    assert abs(summary.decode.energy_j - 9.0) <= CERTAIN * summary.decode.within_j
+    assert_joules(summary.decode, LOAD_W * 1.5)
     assert any("frames of the meter are missing" in text for text in summary.warnings)
 
 
@@ -130,7 +145,7 @@ def test_a_meter_that_goes_and_comes_back_keeps_its_energy(daemon, meter):
     run = load_run(path)
     assert any("is gone" in note for note in run.notes)
     summary = summarise(path)
-    assert abs(summary.decode.energy_j - 9.0) <= CERTAIN * summary.decode.within_j
+    assert_joules(summary.decode, LOAD_W * 1.5)
 
 
 def test_a_batch_that_comes_twice_is_recorded_once(daemon):
@@ -176,7 +191,7 @@ def test_a_daemon_that_is_stopped_closes_its_runs_as_aborted(daemon):
     peer.wait_for("welcome")
     peer.send("run_begin", run=node.RUN, label="cut short", node_ns=0)
     path = Path(peer.wait_for("run_open")["path"])
-    peer.answer_pings(1.0)
+    peer.answer_until(lambda: samples_in(path) > 10)
     assert daemon.stop(signal.SIGINT) == 0
     assert peer.wait_for("run_closed")["status"] == "aborted: epid was stopped"
     peer.close()
@@ -185,19 +200,22 @@ def test_a_daemon_that_is_stopped_closes_its_runs_as_aborted(daemon):
     assert sum(len(b.payloads) for b in run.boards.values()) > 10
 
 
+def samples_in(path):
+    """Samples that stand in a run file, or in what there is of it."""
+    return sum(message.topic.endswith("/sample") for message in RunFile(path).messages())
+
+
 def test_a_daemon_that_is_killed_leaves_a_readable_file(daemon):
     peer = node.Node(daemon.endpoint)
     peer.wait_for("welcome")
     peer.send("run_begin", run=node.RUN, label="killed", node_ns=0)
     path = Path(peer.wait_for("run_open")["path"])
-    peer.answer_pings(3.0)
-    daemon.process.kill()
-    daemon.process.wait()
+    taken = daemon.status()["boards"][0]["samples"] + 20
+    peer.answer_until(lambda: samples_in(path) >= taken)  # nobody closes the file: what was taken reaches it by itself
+    daemon.kill()
     peer.close()
     run = load_run(path)
-    assert len(run.damage) == 1
-    samples = sum(len(b.payloads) for b in run.boards.values())
-    assert samples >= 40, "at most the last second of three and the preroll may be gone"
+    assert len(run.damage) == 1 and samples_in(path) >= taken
 
 
 def test_a_run_goes_on_in_a_second_file_after_the_daemon_was_killed(daemon, tmp_path, meter):
@@ -210,8 +228,7 @@ def test_a_run_goes_on_in_a_second_file_after_the_daemon_was_killed(daemon, tmp_
     rows = measured_rows(1.0, 1.0, begin_ns)
     peer.send("spans", **node.spans(rows[:1], seq=0))
     assert peer.wait_for("ack")["seq"] == 0
-    daemon.process.kill()
-    daemon.process.wait()
+    daemon.kill()
     peer.close()
     again = Daemon(tmp_path / "runs", "--tcp", f"127.0.0.1:{meter.port}", "--channel", "pi0=0")
     again.wait_line("meter e660123456789abc (simulated)")
@@ -229,7 +246,7 @@ def test_a_run_goes_on_in_a_second_file_after_the_daemon_was_killed(daemon, tmp_
     summary = summarise(path)
     assert summary.run.end["status"] == "complete" and len(summary.run.damage) == 1
     assert len(summary.spans.columns["kind"]) == len(rows)
-    assert abs(summary.decode.energy_j - 6.0) <= CERTAIN * summary.decode.within_j, "the board counts on while no daemon listens"
+    assert_joules(summary.decode, LOAD_W * 1.0)  # the board counts on while no daemon listens
     assert not any("never came" in note for note in summary.run.notes)
 
 
@@ -241,7 +258,7 @@ def test_a_taken_port_is_one_sentence(daemon, tmp_path):
 
 def run_serve(tmp_path, *arguments):
     command = [EPID, "serve", "--listen", "tcp://127.0.0.1:*", "--runs", str(tmp_path / "runs"), "--no-announce", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=30)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S)
     assert "Traceback" not in done.stderr
     return done.returncode, done.stderr.splitlines()[-1]
 
@@ -312,11 +329,12 @@ def test_a_disk_that_fills_up_ends_the_run_and_not_the_daemon(tmp_path, meter):
     peer.send("run_begin", run=node.RUN, label="", node_ns=0)
     path = Path(peer.wait_for("run_open")["path"])
     with pytest.raises(AssertionError, match="refused: cannot write to the run file"):
-        peer.wait_for("run_closed", seconds=30)
-    time.sleep(0.2)
+        peer.wait_for(
+            "run_closed",
+        )
     peer.send("status")
     assert peer.wait_for("status")["runs"] == []
     peer.close()
     process.terminate()
-    assert process.wait(20) == 0
+    assert process.wait(PATIENCE_S) == 0
     assert sum(len(b.payloads) for b in load_run(path).boards.values()) > 0

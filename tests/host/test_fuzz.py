@@ -17,8 +17,15 @@ from fakes import node
 
 def test_some_thousand_mutated_frames_and_messages():
     found = run(6000, seed=5)
-    assert found["refused_frames"] > 500 and found["refused_messages"] > 1000
+    assert found["crashes"] == 0, found["first_crash"]
+    assert found["refused_frames"] > 500 and found["refused_messages"] > 1000 and found["run_files_analysed"] > 0
     assert found["grown_mib"] < 30
+
+
+def test_a_bench_that_finds_no_crash_could_have_found_one(monkeypatch):
+    monkeypatch.setattr("epid.daemon.hub.check_run_begin", lambda body: 1 / 0)
+    found = run(2000, seed=5)
+    assert found["crashes"] > 0 and "ZeroDivisionError" in found["first_crash"]
 
 
 class Door:
@@ -67,6 +74,14 @@ def test_what_can_be_read_but_not_be_written_is_refused_and_leaves_no_file(door,
     asyncio.run(door.hub.take(b"peer", packed, 1))
     kind, body = door.answers[-1]
     assert kind == "refused" and "cannot be stored" in body["reason"]
+    assert list(tmp_path.glob("*.mcap")) == []
+
+
+@pytest.mark.parametrize("wrong", [{"model": 7}, {"model": None}, {"settings": ["x"]}])
+def test_a_run_begin_that_no_reader_could_use_is_refused_and_leaves_no_file(door, tmp_path, wrong):
+    door.say("hello", hello())
+    kind, body = door.say("run_begin", {"run": node.RUN} | wrong)
+    assert kind == "refused" and f"run_begin whose {next(iter(wrong))!r} is" in body["reason"]
     assert list(tmp_path.glob("*.mcap")) == []
 
 

@@ -5,20 +5,17 @@ import re
 import signal
 import stat
 import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 from epi_protocol import PROTOCOL_VERSION
 from epid.cli import main
+from fakes.epid_serve import EPID, PATIENCE_S
 from fakes.node import Node
 from hookrun.errors import HookrunError
 from hookrun.sending.node_key import read_node_key
 from hookrun.sending.recording import Recording
-
-EPID = str(Path(sys.executable).with_name("epid"))
 
 
 def epid(*arguments):
@@ -38,7 +35,7 @@ def locked(tmp_path):
     endpoint = re.search(r"tcp://\S+:\d+", process.stderr.readline())[0]
     yield ring, key, endpoint, process
     process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=20)
+    process.communicate(timeout=PATIENCE_S)
 
 
 def test_a_node_with_a_key_gets_in_and_the_daemons_person_too(locked):
@@ -61,7 +58,7 @@ def test_without_a_key_or_with_a_strange_one_nobody_gets_in(locked, tmp_path):
     with pytest.raises(HookrunError, match="this node's key is not known there"):
         Recording(engine="test", daemon=endpoint, key=read_node_key(strange))
     process.send_signal(signal.SIGTERM)
-    assert "is not known; `epid keys new` makes one" in process.communicate(timeout=20)[1]
+    assert "is not known; `epid keys new` makes one" in process.communicate(timeout=PATIENCE_S)[1]
 
 
 def test_a_revoked_key_is_refused_from_the_next_connection_on(locked):

@@ -15,10 +15,8 @@ from epid.analysis.timeline.run import load_run
 from epid.analysis.timeline.timeline import MeterTrack, SpanTable, meter_track
 from epid.cli import main
 from epid.errors import RunFileError
-from epid.record.topics import board_topic, node_topic
-from epid.record.writer import RunWriter
-from fakes import board, node
 from fakes.load import QUANTUM_J, load_of, meter, play, two_patterns
+from fakes.pattern_run import write_pattern_run
 
 MS = 1_000_000
 
@@ -160,27 +158,9 @@ def test_without_a_pattern_there_is_no_lag():
 @pytest.fixture(scope="module")
 def recorded(tmp_path_factory):
     """A run file with a pattern in it, as the daemon would have written it."""
-    path = tmp_path_factory.mktemp("lag") / "a.mcap"
     spans = two_patterns(random.Random(9), 10.0)
     readings = meter(load_of(spans), spans[-1].end_ns + 1000 * MS, ChipTiming(), 20.0, 9)
-    writer = RunWriter(path, {"run": "ab12cd34", "label": "base", "node": "pi0", "channel": "0"}, "test")
-    writer.write(board_topic("b", "hello"), 0, {"host_ns": 0, "payload": board.hello()})
-    writer.write(node_topic("pi0", "hello"), 0, {"host_ns": 0, "body": {"session": "s"}})
-    for k in range(readings[-1].host_ns // 10**9 + 1):
-        t1 = k * 10**9
-        exchange = {"host_ns": t1, "t1_ns": t1, "t4_ns": t1 + 200_000}
-        micros = {"t2_us": (t1 + 100_000) // 1000, "t3_us": (t1 + 110_000) // 1000}
-        writer.write(board_topic("b", "clock"), t1, exchange | micros | {"boot_id": board.BOOT, "nonce": b""})
-        nanos = {"t2_ns": t1 + 100_000, "t3_ns": t1 + 110_000}
-        writer.write(node_topic("pi0", "clock"), t1, exchange | nanos | {"session": "s"})
-    for seq, reading in enumerate(readings):
-        joules = [reading.ticks * QUANTUM_J, 0, 0, 0]
-        payload = board.sample(seq, reading.host_ns // 1000, [reading.p_w, 0, 0, 0], joules)
-        writer.write(board_topic("b", "sample"), reading.host_ns, {"host_ns": reading.host_ns, "payload": payload})
-    rows = [{"begin_ns": span.begin_ns, "end_ns": span.end_ns, "kind": events.KIND[span.kind]} for span in spans]
-    writer.write(node_topic("pi0", "spans"), 0, {"host_ns": 0, "body": node.spans(rows, run="ab12cd34")})
-    writer.close({"status": "complete"})
-    return path
+    return write_pattern_run(tmp_path_factory.mktemp("lag") / "a.mcap", spans, readings)
 
 
 def epid(*arguments):

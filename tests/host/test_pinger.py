@@ -1,6 +1,7 @@
 """Pings and their answers: each answer belongs to one ping, late and repeated ones to none, and a jump is told."""
 
 import itertools
+import random
 
 from epid.daemon.pinger import BURST_PERIOD_NS, BURST_PINGS, LIVE_EXCHANGES, PING_LOST_NS, PING_PERIOD_NS, Pinger
 
@@ -58,9 +59,10 @@ def test_a_jump_of_the_peers_clock_is_told_once_and_the_map_starts_anew():
         exchange(peer, k * S)
     day_ns = 86_400 * S
     exchange(peer, 20 * S, day_ns)
-    assert peer.take_jump_ns() == 0, "one odd exchange may be wrong"
+    assert peer.take_jump() is None, "one odd exchange may be wrong"
     exchange(peer, 21 * S, day_ns)
-    assert abs(peer.take_jump_ns() - day_ns) < 1_000_000 and peer.take_jump_ns() == 0
+    jump = peer.take_jump()
+    assert abs(jump.jump_ns - day_ns) <= jump.within_ns < 1_000_000 and peer.take_jump() is None
     assert len(peer.clock.exchanges) == 2
     knot = peer.knot()
     assert abs(knot.host_ns - (21 * S + 100_000)) <= knot.bound_ns
@@ -72,14 +74,30 @@ def test_a_clock_that_jumps_back_is_told_too():
         exchange(peer, k * S)
     exchange(peer, 20 * S, -5 * S)
     exchange(peer, 21 * S, -5 * S)
-    assert abs(peer.take_jump_ns() + 5 * S) < 1_000_000
+    jump = peer.take_jump()
+    assert abs(jump.jump_ns + 5 * S) <= jump.within_ns < 1_000_000
+
+
+def test_the_size_of_a_jump_is_known_within_its_bound_however_late_the_pings_were():
+    for seed in range(200):
+        rng = random.Random(seed)
+        peer, true_ns, rate = pinger(), rng.choice([-1, 1]) * rng.randrange(300 * S), 1 + rng.uniform(-50e-6, 50e-6)
+        for k in range(12):
+            t1_ns = k * S + rng.randrange(S // 50)
+            nonce = peer.due(t1_ns)
+            there, asleep, back = (rng.randrange(1 + rng.choice([300_000, 200_000_000])) for _ in range(3))
+            ahead_ns = true_ns if k >= 9 else 0
+            t2_ns, t3_ns = (round(t * rate) + ahead_ns for t in (t1_ns + there, t1_ns + there + asleep))
+            peer.answer(nonce, t2_ns, t3_ns, t1_ns + there + asleep + back)
+        jump = peer.take_jump()
+        assert jump is not None and abs(jump.jump_ns - true_ns) <= jump.within_ns < S
 
 
 def test_one_wrong_exchange_among_good_ones_is_refused_and_no_jump():
     peer = pinger()
     for k in range(20):
         exchange(peer, k * S, ahead_ns=300 * S if k == 10 else 0)
-    assert peer.take_jump_ns() == 0 and peer.clock.refused == 1 and len(peer.clock.exchanges) == 19
+    assert peer.take_jump() is None and peer.clock.refused == 1 and len(peer.clock.exchanges) == 19
 
 
 def test_after_a_restart_nothing_of_before_counts():

@@ -105,7 +105,7 @@ def serve(tmp_path, addresses, script):
         service = Service(Settings(addresses, "tcp://127.0.0.1:*", tmp_path, {}, False, False), said.append)
         running = asyncio.create_task(service.run(lambda: None))
         try:
-            await asyncio.wait_for(script(service, said), 60)
+            await asyncio.wait_for(script(service, said), 120)
         finally:
             signal.raise_signal(signal.SIGTERM)
             await running
@@ -207,11 +207,10 @@ def test_a_link_that_is_told_to_stop_in_the_very_moment_that_bytes_come_stops(tu
         await asyncio.sleep(0.05)
         peer.send(b"x")
         cancel_after(task, turns)  # of the loop: one of them falls between the bytes and the task that waits for them
-        await asyncio.sleep(0.2)
-        stopped = task.done()
+        stopped, _running = await asyncio.wait({task}, timeout=3)
         task.cancel()
         for end in (peer, listener, opened):
             end.close()
-        return stopped
+        return bool(stopped)
 
     assert asyncio.run(run())

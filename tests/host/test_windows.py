@@ -13,6 +13,7 @@ from epid.daemon.pinger import Pinger
 from epid.daemon.windows import LEASE_NS, PATIENCE_NS, Windows
 from epid.errors import EpidError, UsageError
 from fakes import board
+from fakes.epid_serve import PATIENCE_S
 
 
 @pytest.fixture
@@ -22,7 +23,7 @@ def client(daemon):
 
 
 def wait_for_clock(daemon):
-    until = time.monotonic() + 10
+    until = time.monotonic() + PATIENCE_S
     while (bound := daemon.status()["boards"][0]["clock_bound_us"]) is None or bound > 10_000:
         assert time.monotonic() < until
         time.sleep(0.1)
@@ -41,7 +42,7 @@ def test_windows_nest_overlap_and_hold_the_joules_of_the_load(daemon, client):
     for found in (first, second, whole):
         low_j, high_j = found.interval
         assert low_j <= 6.0 * found.seconds <= high_j
-        assert found.within_j < 1.0 and found.simulated and not found.fault
+        assert found.within_j < 2.0 and found.simulated and not found.fault
     assert whole.seconds > first.seconds > 1.19
     assert "J (simulated) in" in str(first) and "meter not calibrated" in str(first)
 

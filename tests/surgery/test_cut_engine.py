@@ -44,6 +44,7 @@ CASES = {
     "untied head": (GROUPS, {"tied": False}, "deci"),
     "bias, llama": (GROUPS, {"bias": True}, "deci"),
     "ragged, padded": (Aim(0.3, "ragged"), {"n_head": 12, "n_kv": 4, "head_dim": 64}, None),
+    "ragged, narrow heads": (Aim(0.4, "ragged"), {"n_head": 12, "n_kv": 4}, None),
     "ragged with biases": (Aim(0.4, "ragged"), {"n_head": 12, "n_kv": 3, "head_dim": 64, "bias": True}, None),
     "layers without attention": (Aim(0.7, "groups", attention_free=True, protected=(0,)), {"n_kv": 2}, "deci"),
     "the first layer without attention": (Aim(0.9, "groups", "global", "early", (), True), {"n_kv": 1}, "deci"),

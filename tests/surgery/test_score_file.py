@@ -36,7 +36,7 @@ def test_round_trip(tmp_path):
         (["provenance"], [], "'provenance'"),
         (["model"], None, "'model' is missing"),
         (["model", "sha256"], "AB" * 32, "64 hexadecimal"),
-        (["model", "n_bytes"], "1", "no size"),
+        (["model", "n_bytes"], "1", "'n_bytes'"),
         (["scores"], [], "not a list of layers"),
         (["scores", 1], None, "layer 1"),
         (["scores", 1, 0], float("nan"), "layer 1 are not a list of finite"),

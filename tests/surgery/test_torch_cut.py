@@ -20,8 +20,10 @@ from epi_surgery.model.attention import attention_layers  # noqa: E402
 from epi_surgery.model.gates import masked  # noqa: E402
 from epi_surgery.torch_cut.attention import GroupedAttention  # noqa: E402
 from epi_surgery.torch_cut.cutting import cut_model, kept_groups, uncut  # noqa: E402
+from epi_surgery.torch_cut.projection import projection  # noqa: E402
 
 FAMILIES = {"llama": {}, "mistral": {"sliding_window": None}, "qwen2": {}, "qwen3": {"head_dim": 16}}
+FAMILIES["smollm3"] = {"no_rope_layers": [1, 0, 1, 0], "pad_token_id": 0}
 N_LAYER, N_HEAD, N_KV = 4, 12, 4
 KEPT = [keep_any([0, 2, 3, 4, 7, 11], 12, 4), keep_any([1, 6, 7, 8], 12, 4), LayerHeads((), ()), all_heads(12, 4)]
 
@@ -93,6 +95,21 @@ def test_projections_are_physically_smaller():
     assert isinstance(first, GroupedAttention)
     assert first.kqv.weight.shape == ((6 + 2 * 4) * 16, 192) and first.o_proj.weight.shape == (192, 6 * 16)
     assert not list(short.model.layers[2].self_attn.parameters())
+
+
+@pytest.mark.parametrize("bias", [False, True])
+@torch.inference_mode()
+def test_one_row_of_bfloat16_takes_a_shorter_way_to_the_same_result(bias):
+    linear = torch.nn.Linear(96, 160, bias=bias, dtype=torch.bfloat16)
+    same = projection(linear.weight, linear.bias)
+    for shape in ((1, 1, 96), (96,), (2, 3, 96)):
+        rows = torch.randn(shape, dtype=torch.bfloat16)
+        assert same(rows).shape == linear(rows).shape
+        exact = torch.nn.functional.linear(rows.double(), linear.weight.double(), linear.bias.double() if bias else None)
+        assert distance(same(rows).double(), exact) < 0.02
+    with Counting() as counting:
+        same(torch.randn(1, 1, 96, dtype=torch.bfloat16))
+    assert not any("mm" in name for name in counting.names)
 
 
 def run(*words):
@@ -179,10 +196,11 @@ class Counting(TorchDispatchMode):
 
     def __init__(self):
         super().__init__()
-        self.n = 0
+        self.n, self.names = 0, []
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         self.n += not (func.is_view or "detach" in str(func))
+        self.names.append(str(func))
         return func(*args, **(kwargs or {}))
 
 

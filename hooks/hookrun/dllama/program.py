@@ -57,7 +57,7 @@ class Program:
         """Have the times of each operation added up; HookrunError where they cannot be known."""
         if self.shim is None or self._plan is None or self.invocation.is_worker:
             raise HookrunError(
-                "--operations needs a root, its shim, and a LLAMA model with Q40 weights: others' steps are not known"
+                "--operations needs a root, its shim, and a dense LLAMA or Qwen 3 model: others' steps are not known"
             )
         self.times = StepTimes(self._plan)
 

@@ -15,8 +15,28 @@ from epi_protocol.events import KIND
 from ..sending.ring import SpanBlock
 from .model_file import ModelFile
 
-EMBEDDING_OPS, ATTENTION_OPS, FFN_OPS, HEAD_OPS = 1, 15, 11, 6
-"""Operations per segment of a LLAMA model with Q40 weights and Q80 buffers."""
+EMBEDDING_OPS = 1
+_QK_NORM_OPS = 4
+"""Qwen 3 norms queries and keys, each in two operations."""
+
+
+@dataclass(frozen=True, slots=True)
+class Operations:
+    """Operations per segment. With Q40 weights whatever enters a multiplication is first cast to Q80, an operation of its own."""
+
+    attention: int
+    ffn: int
+    head: int
+
+
+OPERATIONS = {
+    ("llama", "Q40"): Operations(15, 11, 6),
+    ("llama", "F32"): Operations(14, 9, 5),
+    ("qwen3", "Q40"): Operations(15 + _QK_NORM_OPS, 11, 6),
+    ("qwen3", "F32"): Operations(14 + _QK_NORM_OPS, 9, 5),
+}
+"""By architecture and weight type; counted for LLAMA with Q40 weights in a run, for the others in the source (src/llm.cpp). A run
+whose program asks its timer another number of times is recorded without layers, so a list that is wrong is never used."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,16 +55,17 @@ class StepPlan:
 
 def step_plan(model: ModelFile, nodes: int) -> StepPlan | None:
     """Return the plan of the root's forward pass; None for models whose steps are not known."""
-    if (model.architecture, model.weight_type) != ("llama", "Q40"):
+    operations = OPERATIONS.get((model.architecture, model.weight_type))
+    if operations is None:
         return None
-    halves = (("attention", ATTENTION_OPS), ("ffn", FFN_OPS))
+    halves = (("attention", operations.attention), ("ffn", operations.ffn))
     segments = [("embedding", -1, EMBEDDING_OPS)]
-    segments += [(kind, layer, operations) for layer in range(model.n_layer) for kind, operations in halves]
-    segments.append(("head", -1, HEAD_OPS))
+    segments += [(kind, layer, count) for layer in range(model.n_layer) for kind, count in halves]
+    segments.append(("head", -1, operations.head))
     spans: list[tuple[int, str, int]] = []
     steps = 0
-    for kind, layer, operations in segments:
-        steps += operations
+    for kind, layer, count in segments:
+        steps += count
         spans.append((steps - 1, kind, layer))
         if nodes > 1:
             steps += 1

@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Mapping
 from typing import Any
 
+from ..sending.arrivals import Arrival
 from ..sending.recording import Outcome
 from .feed import Feed
 from .session import Ended, ProgramRun
@@ -22,6 +23,7 @@ def as_map(
         "exit_code": None if ended is None else ended.code,
         "spans": outcome.spans,
         "dropped": outcome.dropped,
+        "arrival": None if outcome.arrival is None else outcome.arrival.to_map(),
         "daemon_path": outcome.daemon_path,
         "file_path": outcome.file_path,
         "problems": [*outcome.problems, *_problems(run, ended, feed)],
@@ -40,6 +42,8 @@ def as_text(result: Mapping[str, Any]) -> str:
             )
     else:
         lines[0] += f"; {result['forwards']} forward passes"
+    if result["arrival"] is not None:
+        lines.append(f"hookrun: {Arrival(**result['arrival']).sentence()}")
     places = [place for place in (result["daemon_path"], result["file_path"]) if place]
     lines.append(f"hookrun: recorded in {' and '.join(places)}" if places else "hookrun: not recorded")
     return "\n".join(lines)

@@ -45,6 +45,7 @@ def add_context_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--ctx", type=whole(1), metavar="C", help="tokens of context (as many as needed)")
     batch = group.add_argument("--batch", type=whole(1), default=BATCH_TOKENS, metavar="B")
     batch.help = f"tokens of prompt per computation ({BATCH_TOKENS})"
+    group.add_argument("--parallel", type=whole(1), default=1, metavar="P", help="sequences computed side by side (1)")
     group.add_argument("--cache-type-k", choices=CACHE_TYPES, default="f16", help="type that keys are kept in (f16)")
     group.add_argument("--cache-type-v", choices=CACHE_TYPES, default="f16", help="type that values are kept in (f16)")
     group.add_argument("--flash-attn", choices=FLASH_ATTENTION, default="auto", help="flash attention (auto)")
@@ -57,9 +58,17 @@ def add_context_arguments(parser: argparse.ArgumentParser) -> None:
 def context_settings(options: argparse.Namespace, tokens: int) -> ContextSettings:
     """Return the settings of a context of so many tokens; HookrunError where they contradict each other."""
     settings = ContextSettings(
-        tokens, options.threads, options.batch, options.cache_type_k, options.cache_type_v, options.flash_attn
+        tokens,
+        options.threads,
+        options.batch,
+        options.cache_type_k,
+        options.cache_type_v,
+        options.flash_attn,
+        options.parallel,
     )
     settings.check()
+    if options.parallel > 1 and options.stop_at_eos:
+        raise HookrunError("--parallel computes as many tokens in each sequence; leave out --stop-at-eos")
     return settings
 
 

@@ -23,6 +23,7 @@ from .settings import CACHE_TYPES, FLASH_ATTENTION, ContextSettings
 from .tracer import Stopped
 
 _c: Any = llama_cpp.llama_cpp
+library = _c
 _LOG_ERROR = 4
 _ABORTED = 2
 _ALL_LAYERS = 999
@@ -135,8 +136,9 @@ class Engine:
     def context(self, settings: ContextSettings, node_callback: tuple[int, int] | None = None) -> Context:
         """Return a new context; `node_callback` is (address, user data) of an evaluation callback, fixed for its life."""
         parameters = _c.llama_context_default_params()
-        parameters.n_ctx = settings.tokens
-        parameters.n_batch = parameters.n_ubatch = min(settings.batch, settings.tokens)
+        parameters.n_ctx = settings.tokens * settings.sequences
+        parameters.n_seq_max = settings.sequences
+        parameters.n_batch = parameters.n_ubatch = min(settings.batch, settings.tokens * settings.sequences)
         parameters.n_threads = parameters.n_threads_batch = settings.threads
         parameters.type_k, parameters.type_v = CACHE_TYPES[settings.cache_type_k], CACHE_TYPES[settings.cache_type_v]
         parameters.flash_attn_type = FLASH_ATTENTION[settings.flash_attn]
@@ -148,7 +150,11 @@ class Engine:
         handle = _c.llama_init_from_model(self._model, parameters)
         if not handle:
             raise HookrunError(f"the engine refuses a context of {settings.tokens} tokens: {self._log.reason()}")
-        return Context(handle, self.vocabulary, self._log)
+        if settings.sequences == 1:
+            return Context(handle, self.vocabulary, self._log)
+        from .side_by_side import SideBySide
+
+        return SideBySide(handle, self.vocabulary, self._log, settings.sequences, parameters.n_batch)
 
     def graph(self, settings: ContextSettings, tokens: int) -> list[Node]:
         """Return the nodes of the graph that computes `tokens` tokens, in the order of computation, by computing it once."""
@@ -175,6 +181,8 @@ class Engine:
 
 class Context:
     """One sequence of tokens and what the model remembers of it. Not for use by two threads."""
+
+    sequences = 1
 
     def __init__(self, handle: Any, vocabulary: int, log: EngineLog) -> None:
         self._handle, self._vocabulary, self._log = handle, vocabulary, log

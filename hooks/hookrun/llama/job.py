@@ -110,7 +110,7 @@ def _workload(options: argparse.Namespace, engine: Engine, prompts: Sequence[str
         warmup=options.warmup,
         idle_s=options.idle,
         gap_s=options.gap,
-        batch=options.batch,
+        chunk=context_settings(options, 0).chunk,
     )
 
 
@@ -148,6 +148,7 @@ def _settings(
         "threads": context.threads,
         "ctx": context.tokens,
         "batch": context.batch,
+        "parallel": context.sequences,
         "cache_type_k": context.cache_type_k,
         "cache_type_v": context.cache_type_v,
         "flash_attn": context.flash_attn,

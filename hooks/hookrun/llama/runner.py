@@ -21,7 +21,8 @@ PREFILL, DECODE = KIND["prefill"], KIND["decode"]
 class Workload:
     """All prompts in turn, `repeat` times, `tokens` decoded tokens each, after `warmup` requests that do not count.
 
-    `idle_s` of sleep before the first request and after the last, `gap_s` between two; `batch` tokens of prompt per computation.
+    `idle_s` of sleep before the first request and after the last, `gap_s` between two; `chunk` tokens of prompt of each sequence
+    per computation.
     """
 
     prompts: tuple[tuple[int, ...], ...]
@@ -30,7 +31,7 @@ class Workload:
     warmup: int = 0
     idle_s: float = 0.0
     gap_s: float = 0.0
-    batch: int = BATCH_TOKENS
+    chunk: int = BATCH_TOKENS
 
     @property
     def requests(self) -> int:
@@ -40,7 +41,10 @@ class Workload:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One request as measured: durations, and the tokens that came out (the prompt's own prediction first)."""
+    """One request as measured: durations, tokens over all sequences, and those that came out of the first one.
+
+    `tokens` begins with the prompt's own prediction.
+    """
 
     prefill_ns: int
     decode_ns: int
@@ -59,9 +63,9 @@ class Request:
         return self.decoded / self.decode_ns * 1e9 if self.decoded else float("nan")
 
 
-def _chunks(prompt: Sequence[int], batch: int) -> Iterator[Sequence[int]]:
-    for at in range(0, len(prompt), batch):
-        yield prompt[at : at + batch]
+def _chunks(prompt: Sequence[int], size: int) -> Iterator[Sequence[int]]:
+    for at in range(0, len(prompt), size):
+        yield prompt[at : at + size]
 
 
 class Progress(Protocol):
@@ -95,6 +99,7 @@ class Runner:
         self.requests: list[Request] = []
         """Finished requests; those before an interruption stay."""
         self._context, self._tracer, self._plans = instrument.context, instrument.tracer, instrument.plans
+        self._sequences = instrument.context.sequences
         self._ring, self._clock, self._sleep, self._progress = ring, clock, sleep, progress
         self._ends = ends or _never
         self._done = self._total = 0
@@ -112,15 +117,15 @@ class Runner:
         self._idle(work.idle_s)
         return self.requests
 
-    def prefill(self, prompt: Sequence[int], batch: int, request: int) -> int:
-        """Put a prompt through the model, `batch` tokens at a time, and return the token it predicts."""
-        for chunk in _chunks(prompt, batch):
+    def prefill(self, prompt: Sequence[int], size: int, request: int) -> int:
+        """Put a prompt through the model, `size` tokens at a time, and return the token it predicts."""
+        for chunk in _chunks(prompt, size):
             if self._plans is not None:
                 self._tracer.follow(self._plans.prefill if len(chunk) > 1 else self._plans.decode)
             self._tracer.begin()
             begin_ns = self._clock()
             self._context.decode(chunk)
-            self._write_inside(begin_ns, PREFILL, request, -1, len(chunk))
+            self._write_inside(begin_ns, PREFILL, request, -1, len(chunk) * self._sequences)
         return self._context.greedy()
 
     def decode(self, token: int, count: int, request: int) -> list[int]:
@@ -138,8 +143,9 @@ class Runner:
         begin_ns = self._clock()
         self._context.decode_one(token)
         end_ns = self._clock()
-        self._write_inside(begin_ns, DECODE, request, position, 1)
-        self._ring.push("token", begin_ns, end_ns, phase=DECODE, request=request, token=position, count=1, batch=1)
+        batch = self._sequences
+        self._write_inside(begin_ns, DECODE, request, position, batch)
+        self._ring.push("token", begin_ns, end_ns, phase=DECODE, request=request, token=position, count=batch, batch=batch)
         self._step()
         return self._context.greedy()
 
@@ -147,33 +153,38 @@ class Runner:
         boundaries_ns = self._tracer.boundaries_ns(begin_ns)
         plan = self._tracer.plan
         if boundaries_ns is not None and plan is not None:
-            self._ring.push_block(plan.block, boundaries_ns, phase=phase, request=request, token=token, count=count)
+            batch = self._sequences
+            self._ring.push_block(plan.block, boundaries_ns, phase=phase, request=request, token=token, count=count, batch=batch)
 
     def _request(self, work: Workload, number: int) -> Request:
         prompt = work.prompts[number % len(work.prompts)]
         self._context.forget()
         begin_ns = self._clock()
-        first = self.prefill(prompt, work.batch, number)
+        first = self.prefill(prompt, work.chunk, number)
         middle_ns = self._clock()
-        self._ring.push("prefill", begin_ns, middle_ns, phase=PREFILL, request=number, count=len(prompt), batch=1)
+        batch = self._sequences
+        known = len(prompt) * batch
+        self._ring.push("prefill", begin_ns, middle_ns, phase=PREFILL, request=number, count=known, batch=batch)
         rest = self.decode(first, work.tokens, number)
         end_ns = self._clock()
+        new = len(rest) * batch
         if rest:
-            self._ring.push("decode", middle_ns, end_ns, phase=DECODE, request=number, count=len(rest), batch=1)
-        self._ring.push("request", begin_ns, end_ns, request=number, count=len(prompt) + len(rest), batch=1)
-        return Request(middle_ns - begin_ns, end_ns - middle_ns, len(prompt), len(rest), (first, *rest))
+            self._ring.push("decode", middle_ns, end_ns, phase=DECODE, request=number, count=new, batch=batch)
+        self._ring.push("request", begin_ns, end_ns, request=number, count=known + new, batch=batch)
+        return Request(middle_ns - begin_ns, end_ns - middle_ns, known, new, (first, *rest))
 
     def _warm_up(self, work: Workload) -> None:
         """The same work, written as one span: what happens inside it does not count."""
         prompt = work.prompts[0]
         self._context.forget()
         begin_ns = self._clock()
-        for chunk in _chunks(prompt, work.batch):
+        for chunk in _chunks(prompt, work.chunk):
             self._context.decode(chunk)
         for _ in range(work.tokens):
             self._context.decode_one(self._context.greedy())
             self._step()
-        self._ring.push("warmup", begin_ns, self._clock(), count=len(prompt) + work.tokens, batch=1)
+        batch = self._sequences
+        self._ring.push("warmup", begin_ns, self._clock(), count=(len(prompt) + work.tokens) * batch, batch=batch)
 
     def _step(self) -> None:
         self._done += 1

@@ -7,6 +7,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ..sending.arrivals import Arrival
 from ..sending.recording import Outcome
 from .runner import Request
 
@@ -33,6 +34,7 @@ def as_map(
         "decode_tokens_per_s": _median([request.decode_tokens_per_s for request in requests if request.decoded]),
         "spans": outcome.spans,
         "dropped": outcome.dropped,
+        "arrival": None if outcome.arrival is None else outcome.arrival.to_map(),
         "daemon_path": outcome.daemon_path,
         "file_path": outcome.file_path,
         "problems": list(outcome.problems),
@@ -51,6 +53,8 @@ def as_text(result: Mapping[str, Any], text: str) -> str:
     ]
     if text:
         lines.append(f"  first answer: {textwrap.shorten(text, 100, placeholder=' …')}")
+    if result["arrival"] is not None:
+        lines.append(f"  {Arrival(**result['arrival']).sentence()}")
     places = [place for place in (result["daemon_path"], result["file_path"]) if place]
     lines.append(f"  recorded in {' and '.join(places)}" if places else "  not recorded")
     return "\n".join(lines)
@@ -63,9 +67,9 @@ def _planned(settings: Mapping[str, Any]) -> int:
 
 def _work(settings: Mapping[str, Any]) -> str:
     prompts, bound = settings["prompt_tokens"], "at most " if settings["stop_at_eos"] else ""
-    if isinstance(prompts, list):
-        return f"{min(prompts)} to {max(prompts)} prompt + {bound}{settings['tokens']} decoded tokens each"
-    return f"{prompts} prompt + {bound}{settings['tokens']} decoded tokens each"
+    prompt = f"{min(prompts)} to {max(prompts)}" if isinstance(prompts, list) else f"{prompts}"
+    side_by_side = f" in {settings['parallel']} sequences side by side" if settings["parallel"] > 1 else ""
+    return f"{prompt} prompt + {bound}{settings['tokens']} decoded tokens each{side_by_side}"
 
 
 def _median(values: Sequence[float]) -> float | None:

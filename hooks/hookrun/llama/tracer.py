@@ -9,7 +9,8 @@ from enum import StrEnum
 from typing import Protocol
 
 from ..errors import HookrunError
-from ..stamps import MAX_STAMPS, PythonStamper, Stamper, compiled_stamper
+from ..python_stamper import PythonStamper
+from ..stamps import MAX_STAMPS, Stamper, compiled_stamper
 from .opmap import Node, OpMapError, SpanPlan, executed, span_plan
 
 
@@ -49,11 +50,11 @@ class Tracer:
         """`compiled` insists on stamps taken in C (True) or in Python (False); None takes what there is."""
         self.mode = mode
         self.unmapped = 0
-        self._times_ns = array("q", bytes(8 * MAX_STAMPS))
+        self._times_ns = array("q", bytes(8 * (1 + MAX_STAMPS)))  # where a computation began, and its stamps
         self._stamper: Stamper | None = None
         self.by = "none"
         if mode is not Stamps.OFF:
-            self._stamper, self.by = _stamper(self._times_ns, compiled)
+            self._stamper, self.by = _stamper(memoryview(self._times_ns)[1:], compiled)
         self._plan: SpanPlan | None = None
 
     @property
@@ -89,7 +90,7 @@ class Tracer:
         if self._stamper is not None:
             self._stamper.stop = 1
 
-    def boundaries_ns(self, begin_ns: int) -> list[int] | None:
+    def boundaries_ns(self, begin_ns: int) -> array[int] | None:
         """Return `begin_ns` and the end of each span of the plan.
 
         None where there is no plan, and, counted in `unmapped`, where the engine's calls were not the planned ones.
@@ -100,7 +101,8 @@ class Tracer:
         if stamper.calls != plan.calls or stamper.stored != len(plan.ends):
             self.unmapped += 1
             return None
-        return [begin_ns, *self._times_ns[: len(plan.ends)]]
+        self._times_ns[0] = begin_ns
+        return self._times_ns[: 1 + len(plan.ends)]
 
     @property
     def plan(self) -> SpanPlan | None:
@@ -126,7 +128,7 @@ def plan_for(mode: Stamps, nodes: Sequence[Node], calls: int, without_attention:
     raise OpMapError(f"the engine made {calls} calls for a graph that explains {predicted}")
 
 
-def _stamper(times_ns: array[int], compiled: bool | None) -> tuple[Stamper, str]:
+def _stamper(times_ns: memoryview[int], compiled: bool | None) -> tuple[Stamper, str]:
     stamper = None if compiled is False else compiled_stamper(times_ns)
     if stamper is not None:
         return stamper, "C"

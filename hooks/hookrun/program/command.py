@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from dataclasses import replace
+from dataclasses import astuple, replace
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +91,7 @@ def _spec(options: argparse.Namespace) -> ProgramSpec:
         overhead_check=options.overhead_check,
         children=options.children,
         quiet=options.quiet,
-        load_pattern=options.load_pattern,
+        load_pattern=None if options.load_pattern is None else astuple(options.load_pattern),
         telemetry=not options.no_telemetry,
         pythonpath=os.environ.get("PYTHONPATH"),
     )

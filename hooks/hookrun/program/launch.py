@@ -45,7 +45,7 @@ def environment(spec: ProgramSpec, before: Mapping[str, str]) -> dict[str, str]:
 
 def become(path: str, spec: ProgramSpec) -> NoReturn:
     """Replace this process by the program, watched."""
-    watcher.start(Ledger.of(spec))
+    watcher.start(Ledger.of(spec), telemetry=spec.telemetry)
     for number in _IGNORED_BY_PYTHON:
         signal.signal(number, signal.SIG_DFL)
     os.execve(path, list(spec.command), environment(spec, os.environ))

@@ -61,6 +61,16 @@ class Ledger:
         """Return the runs that were begun and not ended, by process."""
         return {int(path.name.removeprefix("open-")): json.loads(path.read_text()) for path in self.folder.glob("open-*")}
 
+    @property
+    def firmware(self) -> Path:
+        """Return the file in which the watcher keeps what the board's firmware said last."""
+        return self.folder / "firmware"
+
+    @property
+    def recording(self) -> bool:
+        """Return whether a run is open."""
+        return any(self.folder.glob("open-*"))
+
     def remove(self) -> None:
         """Take the folder away."""
         shutil.rmtree(self.folder, ignore_errors=True)

@@ -150,5 +150,6 @@ class Recorder:
             self.voice.warn(problem)
         places = [place for place in (outcome.daemon_path, outcome.file_path) if place]
         where = f", recorded in {' and '.join(places)}" if places else ", not recorded"
+        arrival = "" if outcome.arrival is None else f"; {outcome.arrival.sentence()}"
         ended = "" if outcome.status == "complete" else f" ({outcome.status})"
-        self.voice.tell(f"{outcome.spans} spans, {outcome.dropped} lost{where}{ended}")
+        self.voice.tell(f"{outcome.spans} spans, {outcome.dropped} lost{where}{ended}{arrival}")

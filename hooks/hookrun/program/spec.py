@@ -22,6 +22,7 @@ class Repetition:
 class ProgramSpec:
     """All paths are absolute. `pythonpath` is what the program itself would have found in PYTHONPATH.
 
+    `load_pattern` is a seed and the seconds at each end of the run;
     `conditions` are the settings that came of what was done before the program started.
     """
 
@@ -37,7 +38,7 @@ class ProgramSpec:
     overhead_check: bool = False
     children: bool = False
     quiet: bool = False
-    load_pattern: int | None = None
+    load_pattern: tuple[int, float] | None = None
     telemetry: bool = True
     conditions: dict[str, Any] = field(default_factory=dict)
     pythonpath: str | None = None
@@ -53,4 +54,6 @@ class ProgramSpec:
         values["command"] = tuple(values["command"])
         if values["repetition"] is not None:
             values["repetition"] = Repetition(**values["repetition"])
+        if values["load_pattern"] is not None:
+            values["load_pattern"] = tuple(values["load_pattern"])
         return cls(**values)

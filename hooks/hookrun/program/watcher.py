@@ -14,14 +14,16 @@ from pathlib import Path
 from typing import NoReturn
 
 from ..clock import node_ns
+from ..node.telemetry import PERIOD_S
 from .ledger import Ledger
+from .relay import FirmwareAsker
 from .rescue import complete
 
 _MOST_DESCRIPTORS = 1 << 12
 _NEVER_ARMED = "nothing was recorded: the command started no Python that reads hookrun's hooks (python -I, -S and -E do not)"
 
 
-def start(ledger: Ledger) -> None:
+def start(ledger: Ledger, *, telemetry: bool = True) -> None:
     """Start a watcher over the calling process, which may then become another program."""
     program = os.pidfd_open(os.getpid())
     child = os.fork()
@@ -32,7 +34,7 @@ def start(ledger: Ledger) -> None:
     os.setsid()
     if os.fork():
         os._exit(0)
-    _work(program, ledger)
+    _work(program, ledger, telemetry=telemetry)
 
 
 def watch(ledger: Ledger, wait: Callable[[int], None], say: Callable[[str], None]) -> None:
@@ -59,14 +61,24 @@ def _close(out: str | None, daemon: str | None) -> str:
     return f"warning: {ended}"
 
 
-def _work(program: int, ledger: Ledger) -> NoReturn:
+def _work(program: int, ledger: Ledger, *, telemetry: bool) -> NoReturn:
     _keep_only_stderr(program)
-    select.select([program], [], [])
     try:
+        if telemetry:
+            _relay(program, ledger, FirmwareAsker(ledger.firmware))
+        select.select([program], [], [])
         watch(ledger, _wait, lambda sentence: print(f"hookrun: {sentence}", file=sys.stderr, flush=True))
     except OSError as error:  # a full disk, or a stderr that nobody reads: there is nobody left to tell
         os._exit(error.errno or 1)
     os._exit(0)
+
+
+def _relay(program: int, ledger: Ledger, firmware: FirmwareAsker) -> None:
+    """Return when the program is gone; meanwhile ask the board's firmware for its telemetry, where there is one."""
+    firmware.ask()
+    while not select.select([program], [], [], None if firmware.silent else PERIOD_S)[0]:
+        if ledger.recording:
+            firmware.ask()
 
 
 def _keep_only_stderr(program: int) -> None:

@@ -13,7 +13,7 @@ from .layers.energy import LayerEnergies, layer_energies
 from .metering.calibration import Correction, Corrections, calibrated_track
 from .metering.energy import Window, chains_ratio
 from .metering.gain import Gain, gain_of
-from .metering.idle import Idle, idle_power
+from .metering.idle import USUAL, Averaging, Idle, idle_power
 from .metering.registers import Delay, Registers, reading_delay, registers_of
 from .timeline.run import BoardRecord, Run
 from .timeline.timeline import MeterTrack, SpanTable
@@ -58,7 +58,7 @@ def metering_of(run: Run, spans: SpanTable, board: BoardRecord, channel: int, co
         gain=gain_of(board, channel, correction),
         lag=lag,
         registers=registers_of(track, spans, _delay(channel, lag)),
-        idle=idle_power(track, windows),
+        idle=idle_power(track, windows, USUAL if lag is None else Averaging(lag.centre_s, lag.window_s)),
         ratio=chains_ratio(track, Window(int(track.host_ns[0]), int(track.host_ns[-1]))),
     )
 

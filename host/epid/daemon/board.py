@@ -158,9 +158,9 @@ class BoardSession:
         if exchange is None:
             return []
         events: list[BoardEvent] = [ClockExchange(self.boot_id, pong["nonce"], exchange.t1, recv_us, send_us, host_ns)]
-        jump_ns = self.pinger.take_jump_ns()
-        if jump_ns:
-            events.append(Log(1, f"its clock and this computer's jumped apart by {jump_ns / 1e9:+.3f} s; did one of them sleep?"))
+        jump = self.pinger.take_jump()
+        if jump is not None:
+            events.append(Log(1, f"its clock and this computer's jumped apart by {jump}; did one of them sleep?"))
         return events
 
 

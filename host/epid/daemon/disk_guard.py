@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from .disk import Room
-from .recorder import Closed, Recorder
+from .open_run import Closed
+from .recorder import Recorder
 
 
 class DiskGuard:
@@ -30,4 +31,8 @@ class DiskGuard:
             self._recorder.ambient.resume()
         if room < Room.FULL:
             return []
-        return [self._recorder.close(run, "aborted: the disk is nearly full") for run in list(self._recorder.runs.values())]
+        return [
+            closed
+            for run in list(self._recorder.runs.values())
+            for closed in self._recorder.close(run, "aborted: the disk is nearly full")
+        ]

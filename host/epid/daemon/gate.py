@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -24,12 +25,27 @@ def check_storable(kind: str, body: Mapping[str, Any]) -> None:
         raise ProtocolError(f"{kind} that cannot be stored: {str(error) or type(error).__name__}") from None
 
 
+def check_run_begin(body: Mapping[str, Any]) -> None:
+    """Raise ProtocolError where what a run_begin says of the run is no map: every reader of the file looks into it."""
+    for key in ("settings", "model"):
+        if not isinstance(body.get(key, {}), dict):
+            raise ProtocolError(f"run_begin whose {key!r} is {type(body[key]).__name__}, expected a map")
+
+
 def node_name(body: Mapping[str, Any]) -> str:
     """Return the name in a hello; ProtocolError where it is none that a person or a file could bear."""
     name = body.get("node")
     if not isinstance(name, str) or not 0 < len(name) <= MAX_NAME or not name.isprintable():
         raise ProtocolError(f"hello without a node name of 1 to {MAX_NAME} printable characters")
     return name
+
+
+def run_id(body: Mapping[str, Any]) -> str:
+    """Return the id of the run in a message; ProtocolError where a file could not be named after it."""
+    run = text(body, "run")
+    if not re.fullmatch(r"[0-9a-f]{8,32}", run):
+        raise ProtocolError(f"run id {run!r} is not 8 to 32 hex digits")
+    return run
 
 
 def text(body: Mapping[str, Any], key: str, longest: int = MAX_REASON) -> str:

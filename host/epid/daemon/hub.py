@@ -13,13 +13,14 @@ from zmq.auth.asyncio import AsyncioAuthenticator
 from epi_protocol import PROTOCOL_VERSION, events
 from epi_protocol.errors import ProtocolError
 
-from ..clocks import Exchange, host_now_ns
+from ..clocks import Exchange, Jump, host_now_ns
 from ..errors import EpidError, UsageError
-from .gate import MAX_NAME, MAX_SESSIONS, check_storable, node_name, short, text
+from .gate import MAX_NAME, MAX_SESSIONS, check_run_begin, check_storable, node_name, short, text
 from .keyring import Doorkeeper, KeyRing
 from .node_session import NodeSession
+from .open_run import Closed, OpenRun
 from .pinger import Pinger
-from .recorder import Closed, OpenRun, Recorder
+from .recorder import Recorder
 from .windows import Windows
 
 POSTROLL_NS = 1_000_000_000
@@ -156,6 +157,7 @@ class Hub:
             events.readings(body)
             self.recorder.node(session.node, "telemetry", host_ns, {"body": body})
         elif kind == "run_begin":
+            check_run_begin(body)
             run = self.recorder.open(session.node, body, host_ns)
             self.recorder.node(session.node, "hello", host_ns, {"body": session.hello})
             self._write_known_exchanges(session)
@@ -195,16 +197,16 @@ class Hub:
             session.refused += 1
             return
         self._write_exchange(session, exchange)
-        jump_ns = session.pinger.take_jump_ns()
-        if jump_ns:
-            self._jumped(session, jump_ns, host_ns)
+        jump = session.pinger.take_jump()
+        if jump is not None:
+            self._jumped(session, jump, host_ns)
 
-    def _jumped(self, session: NodeSession, jump_ns: int, host_ns: int) -> None:
+    def _jumped(self, session: NodeSession, jump: Jump, host_ns: int) -> None:
         """Say that a node's clock jumped; after a jump back its spans would stand for two times at once, so its runs end."""
-        text = f"the clock of node {session.node} jumped by {jump_ns / 1e9:+.3f} s against this computer's"
+        text = f"the clock of node {session.node} jumped by {jump} against this computer's"
         self._say(text)
         self.recorder.note(1, text, host_ns)
-        if jump_ns < -JUMP_BACK_NS:
+        if jump.jump_ns < -JUMP_BACK_NS:
             self._abort_runs(session, f"aborted: {text}")
 
     def _write_known_exchanges(self, session: NodeSession) -> None:

@@ -66,7 +66,7 @@ class Link:
         self._serial: serial.Serial | None = None
         self._socket: socket.socket | None = None
         if address.path:
-            self._serial = _open_serial(address.path)
+            self._serial = open_serial(address.path)
         else:
             self._socket = _open_tcp(address)
 
@@ -128,7 +128,8 @@ async def _wait_for(descriptor: int) -> None:
         loop.remove_reader(descriptor)
 
 
-def _open_serial(path: str) -> serial.Serial:
+def open_serial(path: str) -> serial.Serial:
+    """Open a serial port for this program alone, at 115200 baud and without waiting; LinkError says what is in the way."""
     if not Path(path).exists():
         raise LinkError(f"there is no serial port {path}; plug the meter in, or name another port")
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable
 
-from ..clocks import WINDOW, ClockEstimator, Exchange, Knot
+from ..clocks import WINDOW, ClockEstimator, Exchange, Jump, Knot
 
 PING_PERIOD_NS = 983_000_000
 """Time between pings: beside one second, so that pings walk through every phase of a board's loop (Klipper's habit)."""
@@ -28,7 +28,7 @@ class Pinger:
         self._pending: dict[bytes, int] = {}
         self._sent = 0
         self._next_ns = 0
-        self._jump_ns = 0
+        self._jump: Jump | None = None
         self._knot: Knot | None = None
 
     def due(self, host_ns: int) -> bytes | None:
@@ -53,19 +53,18 @@ class Pinger:
             self.unmatched += 1
             return None
         exchange = Exchange(t1_ns, t2_ns, t3_ns, t4_ns)
-        before = self.clock.exchanges[-1:]
         self.clock.add(exchange)
-        if len(self.clock.stretches) > 1:
-            after = self.clock.exchanges[0]
-            self._jump_ns += (after.t2 - before[0].t2) - (after.t1 - before[0].t1)
+        jump = self.clock.newest_jump()
+        if jump is not None:
+            self._jump = jump if self._jump is None else self._jump + jump
         self.clock.forget(LIVE_EXCHANGES)
         self._knot = None
         return exchange
 
-    def take_jump_ns(self) -> int:
-        """Return how far the peer's clock has jumped ahead of ours since the last call; 0 where it has not."""
-        jump_ns, self._jump_ns = self._jump_ns, 0
-        return jump_ns
+    def take_jump(self) -> Jump | None:
+        """Return how far the peer's clock has jumped ahead of ours since the last call; None where it has not."""
+        jump, self._jump = self._jump, None
+        return jump
 
     def knot(self) -> Knot | None:
         """The live map from the peer's clock to ours, or None before the first exchange."""
@@ -87,6 +86,6 @@ class Pinger:
         """The peer's clock starts anew."""
         self.clock = ClockEstimator()
         self._pending.clear()
-        self._jump_ns = 0
+        self._jump = None
         self._knot = None
         self.hurry()

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import platform
-import re
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -16,42 +14,18 @@ from epi_protocol import PROTOCOL_VERSION, events
 
 from .. import __version__
 from ..errors import RunFileError, UsageError
+from ..record.naming import new_run_path
 from ..record.topics import NOTE_TOPIC, node_topic
 from ..record.writer import RunWriter
 from .ambient import Ambient
 from .disk import Disk, Room
-from .gate import MAX_RUNS, text
+from .gate import MAX_RUNS, run_id, text
+from .open_run import FIRST_UNKNOWN, Closed, OpenRun
 
 PREROLL_NS = 125_000_000_000
 """How far back a new run file reaches for clock exchanges, so that its first samples already stand on a fitted clock."""
 
 SAMPLE_PREROLL_NS = 3_000_000_000
-FIRST_UNKNOWN = -1
-"""`next_seq` of a run that goes on after a restart: the node knows which batches are on disk, and sends the rest."""
-
-
-@dataclass
-class OpenRun:
-    """A run being recorded."""
-
-    run: str
-    label: str
-    node: str
-    writer: RunWriter
-    next_seq: int = 0
-    spans: int = 0
-    dropped: int = 0
-    end_body: dict[str, Any] | None = None
-    close_at_ns: int = 0
-    unacked: list[int] = field(default_factory=list)
-
-
-@dataclass(frozen=True, slots=True)
-class Closed:
-    """A run file that was closed, and why (`status`: complete, aborted, or a sentence)."""
-
-    run: OpenRun
-    status: str
 
 
 class Recorder:
@@ -77,9 +51,7 @@ class Recorder:
 
     def open(self, node: str, body: Mapping[str, Any], host_ns: int) -> OpenRun:
         """Start the run that a node's `run_begin` asks for, or go on with it where it is still open."""
-        run, label = text(body, "run"), text(body, "label")
-        if not re.fullmatch(r"[0-9a-f]{8,32}", run):
-            raise UsageError(f"run id {run!r} is not 8 to 32 hex digits")
+        run, label = run_id(body), text(body, "label")
         if run in self.runs and self.runs[run].node == node:
             return self.runs[run]
         if len(self.runs) >= MAX_RUNS:
@@ -137,26 +109,34 @@ class Recorder:
 
     def due(self, host_ns: int) -> list[Closed]:
         """Flush every file, close the runs whose postroll is over, and return them."""
-        closed = []
+        closed: list[Closed] = []
         self.ambient.due(host_ns)
         for opened in list(self.runs.values()):
             self._guard(opened, partial(opened.writer.flush, host_ns))
             if opened.run in self.runs and opened.end_body is not None and host_ns >= opened.close_at_ns:
-                closed.append(self.close(opened, text(opened.end_body, "status") or "complete"))
+                closed += self.close(opened, text(opened.end_body, "status") or "complete")
         return closed
 
-    def close(self, opened: OpenRun, status: str) -> Closed:
-        """Close a run's file now."""
+    def close(self, opened: OpenRun, status: str) -> list[Closed]:
+        """Close a run's file now and return it; where not even that can be written, nothing: it is among `failed` then."""
         self.runs.pop(opened.run, None)
-        end = {"status": status, "spans": str(opened.spans), "dropped": str(opened.dropped)}
-        opened.writer.close(end)
-        return Closed(opened, status)
+        try:
+            opened.writer.close({"status": status, "spans": str(opened.spans), "dropped": str(opened.dropped)})
+        except RunFileError as error:
+            self.failed.append(Closed(opened, str(error)))
+            return []
+        return [Closed(opened, status)]
 
     def give_up(self, opened: OpenRun, error: RunFileError) -> None:
         """Record a run no further: its file stays readable up to the last flush, the others go on."""
         if self.runs.pop(opened.run, None) is not None:
             opened.writer.abandon()
             self.failed.append(Closed(opened, str(error)))
+
+    def open_files(self) -> list[tuple[RunWriter, Callable[[RunFileError], None]]]:
+        """Return every file that is being written, and what to call where it can no longer be."""
+        runs = [(opened.writer, partial(self.give_up, opened)) for opened in self.runs.values()]
+        return runs + self.ambient.open_files()
 
     def take_acks(self, opened: OpenRun) -> list[int]:
         """Return and forget the batches that are on disk since the last call; call after a flush."""
@@ -165,7 +145,7 @@ class Recorder:
 
     def _start_file(self, run: str, label: str, node: str, host_ns: int) -> RunWriter:
         utc = self._utc_now()  # for people: names and headings only
-        path = self._path(run, "-".join([utc.strftime("%Y%m%dT%H%M%SZ"), _slug(label) or _slug(node) or "run", run[:8]]))
+        path = new_run_path(self.folder, run, (label, node), utc)
         metadata = {
             "run": run,
             "label": label,
@@ -178,14 +158,6 @@ class Recorder:
             "protocol": str(PROTOCOL_VERSION),
         }
         return RunWriter(path, metadata, f"epid {__version__}")
-
-    def _path(self, run: str, name: str) -> Path:
-        """A new file; a run that goes on gets `NAME.part2.mcap` beside its first file, which readers take together."""
-        parts = sorted(self.folder.glob(f"*-{run[:8]}*.mcap"))
-        if not parts:
-            return self.folder / f"{name}.mcap"
-        first = min(parts, key=lambda path: len(path.name))
-        return first.with_name(f"{first.stem}.part{len(parts) + 1}.mcap")
 
     def _write_preroll(self, opened: OpenRun, host_ns: int) -> None:
         for topic, then_ns, body in self._last_moments(host_ns):
@@ -220,7 +192,3 @@ class Recorder:
         if self.disk.room() is Room.FULL:
             free, needed = self.disk.free_bytes() >> 20, self.disk.reserve_bytes >> 20
             raise RunFileError(f"only {free} MiB are free in {self.folder}; a run needs {needed} MiB to start")
-
-
-def _slug(text: str) -> str:
-    return re.sub(r"[^A-Za-z0-9._]+", "-", text).strip("-.")[:40]

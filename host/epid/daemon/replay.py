@@ -20,7 +20,8 @@ from ..record.topics import board_topic, split_topic
 from .board import BoardSession
 from .disk import Disk
 from .intake import Intake
-from .recorder import OpenRun, Recorder
+from .open_run import OpenRun
+from .recorder import Recorder
 
 _PONG = "<B4s4sQQ"
 
@@ -46,7 +47,8 @@ class Replay:
         if self._run is None or self._recorder is None or self.path is None:
             raise RunFileError(f"{path} holds no begin of a run: there is nothing to replay")
         status = file.end.get("status", "aborted: the record ends here")
-        self._recorder.close(self._run, status)
+        if not self._recorder.close(self._run, status):
+            raise RunFileError(self._recorder.failed[-1].status)
         return self.path
 
     def _take(self, file: RunFile, message: RunMessage) -> None:

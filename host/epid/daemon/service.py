@@ -17,10 +17,12 @@ from .disk import Disk
 from .disk_guard import DiskGuard
 from .hub import Hub
 from .keyring import KeyRing
+from .lag_watch import LagWatch
 from .link import Address
 from .meters import Meters
-from .metrics import MetricsServer
-from .recorder import Closed, Recorder
+from .metrics_server import MetricsServer
+from .open_run import Closed
+from .recorder import Recorder
 from .sleep import SleepWatch
 from .status import daemon_status
 from .systemd import Notifier
@@ -67,6 +69,7 @@ class Service:
         self.metrics: MetricsServer | None = None
         if settings.metrics:
             self.metrics = MetricsServer(settings.metrics, settings.metrics_token, settings.folder, self.status)
+        self._lags = LagWatch(settings.folder)
         self._sleep = SleepWatch()
         self._notifier = Notifier(os.environ)
         self._started_ns = host_now_ns()
@@ -84,7 +87,7 @@ class Service:
 
     def status(self) -> dict[str, Any]:
         """What `epid status --json` prints."""
-        return daemon_status(self.hub, self.recorder, self.meters.status(), self._started_ns)
+        return daemon_status(self.hub, self.recorder, self.meters.status(), self._lags, self._started_ns)
 
     async def _run_tasks(self, stop: asyncio.Event, ready: Callable[[], None], announcement: Announcement | None) -> None:
         try:
@@ -112,7 +115,7 @@ class Service:
 
     async def _shut_down(self, announcement: Announcement | None) -> None:
         for run in list(self.recorder.runs.values()):
-            await self.hub.tell_closed(self.recorder.close(run, "aborted: epid was stopped"))
+            await self._tell_closed(self.recorder.close(run, "aborted: epid was stopped"))
         self.recorder.ambient.pause()
         if announcement is not None:
             await announcement.close()
@@ -138,11 +141,11 @@ class Service:
 
     async def _make_durable(self) -> None:
         """What was flushed reaches the disk itself, in a thread: a card may take its time."""
-        for run in list(self.recorder.runs.values()):
+        for writer, failed in self.recorder.open_files():
             try:
-                await asyncio.to_thread(run.writer.sync)
+                await asyncio.to_thread(writer.sync)
             except RunFileError as error:
-                self.recorder.give_up(run, error)
+                failed(error)
 
     def _notice_sleep(self) -> None:
         slept_s = self._sleep.slept_s()

@@ -9,6 +9,7 @@ from epi_protocol import PROTOCOL_VERSION, messages
 from .. import __version__
 from ..clocks import host_now_ns
 from .board import BoardSession
+from .lag_watch import LagWatch
 from .node_session import NodeSession
 from .recorder import Recorder
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from .hub import Hub
 
 
-def daemon_status(hub: Hub, recorder: Recorder, boards: list[dict[str, Any]], started_ns: int) -> dict[str, Any]:
+def daemon_status(hub: Hub, recorder: Recorder, boards: list[dict[str, Any]], lags: LagWatch, started_ns: int) -> dict[str, Any]:
     """Everything at once; keys with units, nothing computed that was not measured."""
     return {
         "epid": __version__,
@@ -28,6 +29,8 @@ def daemon_status(hub: Hub, recorder: Recorder, boards: list[dict[str, Any]], st
         "ambient": recorder.ambient.state,
         "refused_messages": hub.refused,
         "windows": hub.windows.open_count,
+        "lags": lags.in_force(),
+        "unreadable_lag_files": lags.unreadable,
         "boards": boards,
         "nodes": [node_status(session, recorder) for session in hub.sessions.values()],
         "runs": [run_status(run) for run in recorder.runs.values()],
@@ -83,6 +86,7 @@ def run_status(run: Any) -> dict[str, Any]:
         "dropped": run.dropped,
         "messages": run.writer.messages,
         "unwritten_batches": len(run.unacked),
+        "unwritten_bytes": run.writer.pending_bytes,
     }
 
 

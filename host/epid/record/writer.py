@@ -34,9 +34,11 @@ class RunWriter:
     def __init__(self, path: Path, metadata: Mapping[str, str], library: str) -> None:
         self.path = path
         self.messages = 0
+        self.pending_bytes = 0
+        """What waits in memory for the next flush."""
         self._channels: dict[str, int] = {}
-        self._pending = 0
         self._flushed_ns = 0
+        self._named = False
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._file: BinaryIO = path.open("xb")
@@ -50,36 +52,39 @@ class RunWriter:
     def write(self, topic: str, host_ns: int, body: Mapping[str, Any]) -> None:
         """Add one message at `host_ns`; flushes by itself when FLUSH_NS have passed since the last flush."""
         data = msgpack.packb(body)
-        if not self._pending:
+        if not self.pending_bytes:
             self._repeat_channels()
         channel = self._channels.get(topic)
         if channel is None:
             channel = self._channels[topic] = self._mcap.register_channel(topic, "msgpack", 0)
         self._mcap.add_message(channel, log_time=host_ns, publish_time=host_ns, data=data)
         self.messages += 1
-        self._pending += len(data)
+        self.pending_bytes += len(data)
         if self._flushed_ns == 0:
             self._flushed_ns = host_ns
-        if host_ns - self._flushed_ns >= FLUSH_NS or self._pending >= CHUNK_BYTES:
+        if host_ns - self._flushed_ns >= FLUSH_NS or self.pending_bytes >= CHUNK_BYTES:
             self.flush(host_ns)
 
     def flush(self, host_ns: int) -> None:
         """Close the current chunk and hand everything to the operating system."""
         try:
-            if self._pending:
+            if self.pending_bytes:
                 # mcap closes chunks by size only, and a quiet run would keep minutes in memory. The call is private to the
                 # library; the constraints file holds its version, and a test reads back what stands before a cut.
                 self._mcap._Writer__finalize_chunk()
-                self._pending = 0
+                self.pending_bytes = 0
             self._file.flush()
         except OSError as error:
             raise RunFileError(f"cannot write to the run file {self.path}: {_reason(error)}") from error
         self._flushed_ns = host_ns
 
     def sync(self) -> None:
-        """Make durable what was flushed; may run in another thread, and takes as long as the disk does."""
+        """Make durable what was flushed, and at first the name; may run in another thread, takes as long as the disk does."""
         try:
             os.fdatasync(self._file.fileno())
+            if not self._named:
+                _sync_folder(self.path.parent)
+                self._named = True
         except (OSError, ValueError) as error:
             if not self._file.closed:  # closed meanwhile: it was made durable then
                 raise RunFileError(f"cannot write to the run file {self.path}: {error}") from error
@@ -111,6 +116,14 @@ class RunWriter:
             self._file.close()
         except OSError:
             os.close(self._file.fileno()) if not self._file.closed else None
+
+
+def _sync_folder(folder: Path) -> None:
+    opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
 
 
 def _reason(error: OSError) -> str:

@@ -1,6 +1,7 @@
 """Run a benchmark and put its figures into one JSON object, with everything needed to run it again."""
 
 import platform
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -27,7 +28,7 @@ def run_points(choices: Mapping[str, Any], points: Sequence[Point], bar: Bar) ->
     with bar("benchmark", len(points)) as advance:
         for point in points:
             runs = {name: workload(model, point) for name, model in models.items()}
-            found = ratios(interleaved(runs, choices["rounds"], choices["seed"]), BASELINE)
+            found = _ratios(runs, choices)
             rows.append({"point": f"{point[0]}:{point[1]}", **{name: asdict(ratio) for name, ratio in found.items()}})
             advance(1)
     return {**_conditions(choices), "points": rows}
@@ -86,7 +87,8 @@ def _models(choices: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _ratios(runs: Mapping[str, Any], choices: Mapping[str, Any]) -> dict[str, Ratio]:
-    return ratios(interleaved(runs, choices["rounds"], choices["seed"]), BASELINE)
+    clock = time.process_time if choices["cpu_time"] else time.perf_counter
+    return ratios(interleaved(runs, choices["rounds"], choices["seed"], clock), BASELINE)
 
 
 def _conditions(choices: Mapping[str, Any]) -> dict[str, Any]:
@@ -98,6 +100,7 @@ def _conditions(choices: Mapping[str, Any]) -> dict[str, Any]:
         "dtype": choices["dtype"],
         "rounds": choices["rounds"],
         "threads": choices["threads"],
+        "clock": "CPU seconds" if choices["cpu_time"] else "wall",
         "seed": choices["seed"],
         "machine": platform.machine(),
         "torch": torch.__version__,

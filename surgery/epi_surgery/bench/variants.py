@@ -14,6 +14,7 @@ from epi_surgery.model.attention import attention_layers
 from epi_surgery.rules import Rules
 from epi_surgery.torch_cut.cutting import kept_groups, replacement
 from epi_surgery.torch_cut.places import groups_of
+from epi_surgery.torch_cut.projection import use_projections
 
 NAMES = ("unpruned", "ragged", "groups", "expanding")
 
@@ -48,6 +49,7 @@ def _with(model: Any, kept: Sequence[LayerHeads]) -> Any:
     layers = attention_layers(model)
     for layer, groups in zip(layers, kept_groups(layers, kept), strict=True):
         shell.model.layers[layer.index].self_attn = replacement(layer, groups)
+    use_projections(shell)
     return shell
 
 
@@ -56,4 +58,5 @@ def _expanding(model: Any, kept: Sequence[LayerHeads]) -> Any:
     for layer, heads in zip(attention_layers(model), kept, strict=True):
         groups = groups_of(heads, layer.n_head, layer.n_kv)
         shell.model.layers[layer.index].self_attn = ExpandingAttention(layer, groups)
+    use_projections(shell)
     return shell

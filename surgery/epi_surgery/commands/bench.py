@@ -21,6 +21,7 @@ _POINTS = ("prefill:64", "decode:64", "decode:512", "decode:2048")
 @click.option("--point", "points", multiple=True, metavar="prefill:N|decode:N", help=f"[default: {' '.join(_POINTS)}]")
 @click.option("--rounds", type=click.IntRange(3), default=30, show_default=True, help="Every round times every variant once.")
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="Of torch.")
+@click.option("--cpu-time", is_flag=True, help="Count the process's CPU seconds: on a busy machine, with one thread.")
 @click.option("--tables", is_flag=True, help="Instead the report's tables I and III on these shapes: slow, as they were.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Which heads leave, and the order of the variants.")
 @click.option("--out", type=click.Path(path_type=Path), help="Also write the figures as JSON.")
@@ -36,6 +37,8 @@ def bench(out: Path | None, force: bool, as_object: bool, **choices: Any) -> Non
     Example: epi-surgery bench --shape 135m --share 0.33 --dtype float32 --point decode:64
     """
     points = [_point(text) for text in choices.pop("points") or _POINTS]
+    if choices["cpu_time"] and choices["threads"] > 1:
+        raise SurgeryError("--cpu-time adds up what all threads do, so it says nothing about their speed; use one thread")
     if out is not None:
         check_target(out, force)
     from epi_surgery.bench.run import run_points, run_tables, text_of

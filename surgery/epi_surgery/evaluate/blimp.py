@@ -29,12 +29,17 @@ class MinimalPair:
 
 def read_blimp(folder: Path, limit: int | None = None) -> list[MinimalPair]:
     """The first `limit` pairs of every test; raises SurgeryError naming the file and line that are not BLiMP's."""
+    return [pair for file in files_of(folder) for pair in _read(file, limit)]
+
+
+def files_of(folder: Path) -> list[Path]:
+    """One file for each test; raises SurgeryError where there is none."""
     if not folder.is_dir():
         raise SurgeryError(f"{folder}: no such folder; --blimp takes the folder with BLiMP's .jsonl files")
     files = sorted(folder.glob("*.jsonl"))
     if not files:
         raise SurgeryError(f"{folder}: no .jsonl file there; --blimp takes the folder with BLiMP's .jsonl files")
-    return [pair for file in files for pair in _read(file, limit)]
+    return files
 
 
 def _read(file: Path, limit: int | None) -> list[MinimalPair]:

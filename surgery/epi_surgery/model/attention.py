@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -55,9 +56,18 @@ class AttentionLayer:
 
 
 class NoAttention(nn.Module):
-    """Stands where a layer's attention was removed whole: adds nothing to the residual stream."""
+    """A layer whose attention was removed: adds nothing, but counts its tokens, since the cache's length is asked of it."""
 
-    def forward(self, hidden_states: Tensor, **_: object) -> tuple[Tensor, None]:
+    def __init__(self, index: int) -> None:
+        super().__init__()
+        self.layer_idx = index
+
+    def forward(self, hidden_states: Tensor, past_key_values: Any = None, **_: Any) -> tuple[Tensor, None]:
+        """Zeros."""
+        if past_key_values is not None:
+            batch, n_tokens, _ = hidden_states.shape
+            token = hidden_states.new_zeros(batch, 1, n_tokens, 1)
+            past_key_values.update(token, token, self.layer_idx)
         return torch.zeros_like(hidden_states), None
 
 

@@ -36,7 +36,7 @@ def read_gguf_model(path: Path, dtype: torch.dtype, offload: Offload | None, bar
 def _drop_attention(opened: GgufFile, model: nn.Module) -> None:
     for index, layer in enumerate(decoder_layers(model)):
         if not any(name.startswith(f"blk.{index}.attn_") for name in opened.tensors):
-            layer.self_attn, layer.input_layernorm = NoAttention(), nn.Identity()
+            layer.self_attn, layer.input_layernorm = NoAttention(index), nn.Identity()
 
 
 def _check_filled(model: nn.Module, filled: Iterable[str], path: Path) -> None:

@@ -21,11 +21,14 @@ class GroupedAttention(nn.Module):
     """Takes the place of a decoder layer's self_attn; same arguments, same result.
 
     `kqv` has the rows (keys, queries, values) in the order of `places`, `o` the columns of the queries in that order.
+    A layer that does not `rotate` knows no positions, as every fourth of SmolLM3.
     """
 
-    def __init__(self, places: Places, kqv: nn.Linear, o: nn.Linear, norms: Norms | None, index: int) -> None:
+    def __init__(
+        self, places: Places, kqv: nn.Linear, o: nn.Linear, norms: Norms | None, index: int, rotate: bool = True
+    ) -> None:
         super().__init__()
-        self.places, self.layer_idx = places, index
+        self.places, self.layer_idx, self._rotate = places, index, rotate
         self.kqv, self.o_proj = kqv, o
         self.q_norm: nn.Module | None = norms[0] if norms else None
         self.k_norm: nn.Module | None = norms[1] if norms else None
@@ -71,6 +74,8 @@ class GroupedAttention(nn.Module):
         if self.q_norm is not None and self.k_norm is not None:
             normed = [self.k_norm(part[:, :, : self._n_kv]), self.q_norm(part[:, :, self._n_kv : n_kq]), part[:, :, n_kq:]]
             part = torch.cat(normed, dim=2)
+        if not self._rotate:
+            return part
         cos, sin = (table.unsqueeze(2) for table in position_embeddings)
         swapped = part.roll(self.head_dim // 2, dims=-1)
         return torch.addcmul(part * cos, swapped, sin * self._sign)
@@ -102,19 +107,3 @@ class GroupedAttention(nn.Module):
             group = self._n_q // self._n_kv
             return heads[:, :, None].expand(batch, n_kv, group, n_tokens, width).reshape(batch, self._n_q, n_tokens, width)
         return heads.index_select(1, self._owners)
-
-
-class NoAttention(nn.Module):
-    """A layer whose attention was removed: adds nothing, but counts its tokens, since the cache's length is asked of it."""
-
-    def __init__(self, index: int) -> None:
-        super().__init__()
-        self.layer_idx = index
-
-    def forward(self, hidden_states: Tensor, past_key_values: Any = None, **_: Any) -> tuple[Tensor, None]:
-        """Zeros."""
-        if past_key_values is not None:
-            batch, n_tokens, _ = hidden_states.shape
-            token = hidden_states.new_zeros(batch, 1, n_tokens, 1)
-            past_key_values.update(token, token, self.layer_idx)
-        return torch.zeros_like(hidden_states), None

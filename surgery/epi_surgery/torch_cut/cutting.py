@@ -8,12 +8,13 @@ from torch import Tensor, nn
 
 from epi_surgery.errors import UnsupportedModel
 from epi_surgery.gqa import LayerHeads, all_heads
-from epi_surgery.model.attention import AttentionLayer
-from epi_surgery.torch_cut.attention import GroupedAttention, NoAttention
+from epi_surgery.model.attention import AttentionLayer, NoAttention
+from epi_surgery.torch_cut.attention import GroupedAttention
 from epi_surgery.torch_cut.places import Groups, Places, arrange, groups_of
+from epi_surgery.torch_cut.projection import Projection, projection, use_projections
 
-# Families whose attention is q, k, v, o with rotation of whole heads in every layer, and at most norms over one head.
-FAMILIES = ("llama", "mistral", "qwen2", "qwen3")
+# Families whose attention is q, k, v, o with rotation of whole heads or none, and at most norms over one head.
+FAMILIES = ("llama", "mistral", "qwen2", "qwen3", "smollm3")
 
 
 def cut_model(model: Any, layers: Sequence[AttentionLayer], kept: Sequence[Groups]) -> None:
@@ -23,6 +24,7 @@ def cut_model(model: Any, layers: Sequence[AttentionLayer], kept: Sequence[Group
         raise UnsupportedModel(f"model type '{kind}' cannot be cut in PyTorch; these can: {', '.join(FAMILIES)}")
     for layer, groups in zip(layers, kept, strict=True):
         model.model.layers[layer.index].self_attn = replacement(layer, groups)
+    use_projections(model)
 
 
 def kept_groups(layers: Sequence[AttentionLayer], kept: Sequence[LayerHeads]) -> list[Groups]:
@@ -46,7 +48,8 @@ def replacement(layer: AttentionLayer, groups: Groups) -> nn.Module:
     biases = [bias for _, bias in picked if bias is not None]
     kqv = linear(weight, torch.cat(biases) if biases else None)
     columns = layer.o.weight.unflatten(1, (-1, width))[:, list(places.query)].flatten(1).contiguous()
-    return GroupedAttention(places, kqv, linear(columns, layer.o.bias), _norms(layer.module), layer.index)
+    rotate = bool(getattr(layer.module, "use_rope", True))
+    return GroupedAttention(places, kqv, linear(columns, layer.o.bias), _norms(layer.module), layer.index, rotate)
 
 
 def rows_of(projection: nn.Linear, heads: Sequence[int], width: int) -> tuple[Tensor, Tensor | None]:
@@ -56,13 +59,9 @@ def rows_of(projection: nn.Linear, heads: Sequence[int], width: int) -> tuple[Te
     return weight, bias
 
 
-def linear(weight: Tensor, bias: Tensor | None) -> nn.Linear:
+def linear(weight: Tensor, bias: Tensor | None) -> Projection:
     """A projection with these very tensors, frozen."""
-    found = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None, device="meta")
-    found.weight = nn.Parameter(weight.detach(), requires_grad=False)
-    if bias is not None:
-        found.bias = nn.Parameter(bias.detach(), requires_grad=False)
-    return found
+    return projection(_frozen(weight), None if bias is None else _frozen(bias))
 
 
 def places_of(module: nn.Module) -> Places | None:
@@ -73,3 +72,7 @@ def places_of(module: nn.Module) -> Places | None:
 def _norms(module: nn.Module) -> tuple[nn.Module, nn.Module] | None:
     query, key = getattr(module, "q_norm", None), getattr(module, "k_norm", None)
     return (query, key) if query is not None and key is not None else None
+
+
+def _frozen(tensor: Tensor) -> nn.Parameter:
+    return nn.Parameter(tensor.detach(), requires_grad=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -18,7 +19,8 @@ from epi_tools.simrun.outcome import outcome
 from epi_tools.simrun.power import SLOW_NS, Profile, profile
 from epi_tools.simrun.recorded import Recorded
 from epi_tools.simrun.recording import write_run
-from epi_tools.simrun.truth import Truth
+from epi_tools.simrun.spans import Spans
+from epi_tools.simrun.truth import Model, Timing, Truth, Workload
 
 _FIRST_NS = 100_000_000_000
 """Where the first run of an experiment lies in true time; any moment of the host's clock would do."""
@@ -68,7 +70,7 @@ def simulate(
 def lay_out(order: Order, seed: int, utc: str, recorded: Recorded | None) -> tuple[Simulated, Profile]:
     """Put a run's spans, watts and temperature on true time; nothing is metered yet."""
     truth, repeat = order.truth, order.repeat
-    spans = Inference(truth, seed, repeat).spans() if recorded is None else recorded.spans
+    spans = _spans(truth.arm, truth.model, truth.workload, truth.timing, seed, repeat) if recorded is None else recorded.spans
     lasts_ns = int(spans.columns["end_ns"].max()) + 1_000_000
     begin_ns = _FIRST_NS + order.place * (lasts_ns + _PAUSE_NS)
     start_ns, end_ns = begin_ns - BEFORE_NS, begin_ns + lasts_ns
@@ -79,3 +81,9 @@ def lay_out(order: Order, seed: int, utc: str, recorded: Recorded | None) -> tup
     run = Random(f"run {seed} {truth.arm} {repeat} {order.place}").randbytes(8).hex()
     label = f"{truth.arm}-{repeat + 1}"
     return Simulated(truth, seed, repeat, label, run, utc, spans, begin_ns, end_ns, model, celsius, SLOW_NS), power
+
+
+@lru_cache(maxsize=2)
+def _spans(arm: str, model: Model, workload: Workload, timing: Timing, seed: int, repeat: int) -> Spans:
+    """An inference made up; kept for a while, because truths that differ in their watts alone share it."""
+    return Inference(Truth(arm=arm, model=model, workload=workload, timing=timing), seed, repeat).spans()

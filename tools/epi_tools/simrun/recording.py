@@ -1,4 +1,4 @@
-"""One simulated run into one run file: the daemon's own session with the board, its own writer, at virtual time."""
+"""One simulated run into one run file: board and node as the daemon hears them, by its own writer."""
 
 from __future__ import annotations
 
@@ -14,8 +14,12 @@ from epi_tools.simrun.node import NODE, node_messages
 from epid import __version__
 from epid.record.writer import RunWriter
 
+
 def write_run(path: Path, simulated: Simulated, heard: Iterable[Message]) -> None:
-    """Write what was `heard` of the board and what the node sends; the run file whole or not at all; RunFileError where the folder cannot be written."""
+    """Write what was `heard` of the board and what the node sends, whole or not at all.
+
+    Raises RunFileError where the folder cannot be written.
+    """
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     unfinished.unlink(missing_ok=True)
     writer = RunWriter(unfinished, _metadata(simulated), f"epi sim-run with epid {__version__}")

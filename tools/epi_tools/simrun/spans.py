@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 from epi_protocol.events import COLUMNS, KIND
 
 Column = NDArray[np.int64]
-REST = {"phase": 0, "layer": -1, "request": -1, "token": -1, "count": 0, "batch": 0}
-"""What a column holds where it says nothing."""
+_PUSHED = ("begin_ns", "end_ns", "kind", "phase", "layer", "request", "token", "count", "batch")
 
 LEAVES = ("idle", "warmup", "embedding", "attention", "ffn", "layer", "head", "repeat", "burn", "rest", "sync")
 """Kinds that do not contain others: what a node does at one moment."""
@@ -61,12 +60,23 @@ class SpanList:
     def __init__(self) -> None:
         self._rows: list[tuple[int, ...]] = []
 
-    def push(self, kind: str, begin_ns: float, end_ns: float, **values: int) -> None:
+    def push(
+        self,
+        kind: str,
+        begin_ns: float,
+        end_ns: float,
+        *,
+        phase: int = 0,
+        layer: int = -1,
+        request: int = -1,
+        token: int = -1,
+        count: int = 0,
+        batch: int = 0,
+    ) -> None:
         """Add one span; columns not named say nothing."""
-        row = REST | values | {"begin_ns": round(begin_ns), "end_ns": round(end_ns), "kind": KIND[kind]}
-        self._rows.append(tuple(row[name] for name, _code, _meaning in COLUMNS))
+        self._rows.append((round(begin_ns), round(end_ns), KIND[kind], phase, layer, request, token, count, batch))
 
     def spans(self) -> Spans:
         """All of them as columns."""
-        table = np.array(self._rows, dtype=np.int64).reshape(len(self._rows), len(COLUMNS))
-        return Spans({name: table[:, at].copy() for at, (name, _code, _meaning) in enumerate(COLUMNS)})
+        table = np.array(self._rows, dtype=np.int64).reshape(len(self._rows), len(_PUSHED))
+        return Spans({name: table[:, _PUSHED.index(name)].copy() for name, _code, _meaning in COLUMNS})

@@ -44,7 +44,7 @@ def layer_energies(
     fit = None
     if (times.repeats >= FEWEST_REPEATS).any():
         design = layer_design(registers, track, spans, times, lag, power_scale)
-        fit = fit_layers(design, registers.quantum_j, _total(times, decode), decode.seconds / decode.tokens)
+        fit = fit_layers(design, registers.quantum_j, _total(times, decode), decode.seconds / decode.tokens, decode.idle_w)
     layers = tuple(_layer(at, times, decode, fit, gain_sd) for at in range(len(times.layers)))
     return LayerEnergies(layers, _parts(times, decode, fit))
 
@@ -90,6 +90,6 @@ def _parts(times: LayerTimes, decode: Consumption, fit: LayerFit | None) -> tupl
     watts = fit.watts if fit is not None and known else np.append(np.full(len(ordinary_s) + 1, mean_w), 0.0)
     return (
         Part("layers", float(ordinary_s.sum()), float(ordinary_s @ watts[:-2])),
-        Part("repeated layers", float(repeat_s.sum()), float(repeat_s @ (watts[:-2] + watts[-1]))),
+        Part("repeated layers", float(repeat_s.sum()), float(repeat_s @ watts[:-2])),
         Part("rest of decode", rest_s, rest_s * float(watts[-2])),
     )

@@ -16,16 +16,14 @@ from scipy.linalg import cho_solve, solve_triangular
 from scipy.optimize import nnls
 
 from .design import LayerDesign, Rows
+from .prior import PRIOR_SD, Prior, Rest, spreads
 from .whitening import counter_covariance, series_covariance, wandering, whiten
 
 RESOLUTION = 0.05
 """Largest standard error that the design may promise for a layer, over the mean layer's power, for a figure to be given."""
 
-PRIOR_SD = 0.3
-"""Spread of layers about their mean that the gate reckons with, relative; so far off, a layer is not to be missed."""
-
 REPEAT_SD = 0.008
-"""By how much the power of repeated layers as a whole may differ from that of first computations, relative."""
+"""By how much the power of repeated layers may truly differ from that of first computations, relative."""
 
 BLOCK_S = 2.0
 """Least length of a block of time, which may have a drift of power of its own."""
@@ -33,7 +31,6 @@ BLOCK_S = 2.0
 BLOCK_TOKENS = 12
 """A block is at least so many tokens long, or it could not tell layers apart."""
 
-_SPREADS = np.geomspace(0.003, 0.6, 24)
 _MOST_PASSES = 12
 _SETTLED = 5e-4
 
@@ -49,7 +46,7 @@ class Total:
 
 @dataclass(frozen=True, slots=True)
 class LayerFit:
-    """`watts` (n + 2,) of the layers, of the rest of decoding, and by how much repeats differ from first computations, with their
+    """`watts` (n + 2,) of the layers, of the rest of decoding, and by how much rows with repeats seem to differ, with their
     `covariance`; `resolution` and `told_apart` (n,) by the gate; `spread`: relative spread of the layers' watts."""
 
     watts: np.ndarray
@@ -71,8 +68,8 @@ class _Normal:
     vector: np.ndarray
 
 
-def fit_layers(design: LayerDesign, quantum_j: float, total: Total, token_s: float) -> LayerFit | None:
-    """Fit the watts; None where there are too few rows to say anything. `token_s`: mean time of a token."""
+def fit_layers(design: LayerDesign, quantum_j: float, total: Total, token_s: float, idle_w: float) -> LayerFit | None:
+    """Fit the watts; None where there are too few rows to say anything. `token_s`: mean time of a token; `idle_w`: or NaN."""
     if len(design.registers.response) < 20:
         return None
     common_w = float(design.registers.response.sum() / max(design.registers.lasts_s.sum(), 1e-9))
@@ -80,7 +77,7 @@ def fit_layers(design: LayerDesign, quantum_j: float, total: Total, token_s: flo
     watts = np.append(np.full(design.registers.seconds.shape[1] - 1, common_w), 0.0)
     for _pass in range(_MOST_PASSES):
         normal = _without_drift(_normal_equations(design, quantum_j, watts, block_s), watts)
-        fit = _solve(_with_total(normal, total), common_w)
+        fit = _solve(_with_total(normal, total, common_w), common_w, Rest.beside(common_w, idle_w))
         moved, watts = np.abs(fit.watts - watts).max(), fit.watts
         if moved < _SETTLED * common_w:
             break
@@ -150,9 +147,14 @@ def _without_drift(normal: _Normal, watts: np.ndarray) -> _Normal:
     return _Normal(matrix, normal.vector - (share * pull)[:, None] * along)
 
 
-def _with_total(normal: _Normal, total: Total) -> _Normal:
-    """One more block: what all of decoding drew, which pins the level that the drift leaves open."""
-    row, response = total.seconds / total.sd, total.joules / total.sd
+def _with_total(normal: _Normal, total: Total, common_w: float) -> _Normal:
+    """One more block: what all of decoding drew, which pins the level that the drift leaves open.
+
+    It says nothing of how rows with repeats seem to differ: that is no property of repeats alone, for it is no chance how much of
+    the rest lies beside them. By how much repeats may truly differ is in its error.
+    """
+    sd = np.hypot(total.sd, REPEAT_SD * common_w * total.seconds[-1])
+    row, response = np.append(total.seconds[:-1], 0.0) / sd, total.joules / sd
     return _Normal(
         np.concatenate([normal.matrix, np.outer(row, row)[None]]), np.concatenate([normal.vector, (row * response)[None]])
     )
@@ -162,21 +164,27 @@ def _padded(array: np.ndarray, n: int) -> np.ndarray:
     return np.concatenate([array, np.zeros((n - len(array), *array.shape[1:]))])
 
 
-def _solve(normal: _Normal, common_w: float) -> LayerFit:
+def _solve(normal: _Normal, common_w: float, rest: Rest) -> LayerFit:
     matrix, vector = normal.matrix.sum(axis=0), normal.vector.sum(axis=0)
     n = len(vector) - 2
-    gate = np.linalg.inv(matrix + _prior(n, PRIOR_SD * common_w, common_w))
-    tries = [_posterior(matrix, vector, _prior(n, spread * common_w, common_w), spread) for spread in _SPREADS]
-    weight = np.exp([tried.evidence - max(t.evidence for t in tries) for tried in tries])
-    weight /= weight.sum()
-    watts = sum(w * tried.watts for w, tried in zip(weight, tries, strict=True))
+    gate = np.linalg.inv(matrix + Prior.of(n, PRIOR_SD * common_w, rest).precision)
+    tried, weight = _tries(matrix, vector, n, common_w, rest)
+    watts = sum(w * each.watts for w, each in zip(weight, tried, strict=True))
     inflation = _inflation(normal, watts, gate)
     covariance = sum(
-        w * (tried.noise * inflation + tried.shrinkage + np.outer(tried.watts - watts, tried.watts - watts))
-        for w, tried in zip(weight, tries, strict=True)
+        w * (each.noise * inflation + each.shrinkage + np.outer(each.watts - watts, each.watts - watts))
+        for w, each in zip(weight, tried, strict=True)
     )
     resolution = np.sqrt(np.diag(gate)[:n] * inflation) / common_w
-    return LayerFit(np.asarray(watts), np.asarray(covariance), resolution, float(weight @ _SPREADS))
+    return LayerFit(np.asarray(watts), np.asarray(covariance), resolution, float(weight @ spreads()[0]))
+
+
+def _tries(matrix: np.ndarray, vector: np.ndarray, n: int, common_w: float, rest: Rest) -> tuple[list[_Posterior], np.ndarray]:
+    """Every spread of the layers that is tried, and how probable the data make it; the sum is 1."""
+    relative, weight = spreads()
+    tried = [_posterior(matrix, vector, Prior.of(n, spread * common_w, rest), spread) for spread in relative]
+    weight = weight * np.exp([each.evidence - max(other.evidence for other in tried) for each in tried])
+    return tried, weight / weight.sum()
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,15 +195,15 @@ class _Posterior:
     evidence: float
 
 
-def _posterior(matrix: np.ndarray, vector: np.ndarray, prior: np.ndarray, spread: float) -> _Posterior:
+def _posterior(matrix: np.ndarray, response: np.ndarray, prior: Prior, spread: float) -> _Posterior:
     """One spread of the layers: mean, covariance by its two causes, and the logarithm of the marginal likelihood."""
-    precision = matrix + prior
+    precision, vector = matrix + prior.precision, response + prior.pull
     factor = np.linalg.cholesky(precision)
     watts = _non_negative(factor, vector)
     inverse = np.linalg.inv(precision)
     contrasts = len(vector) - 3
     evidence = vector @ inverse @ vector / 2 - np.log(np.diag(factor)).sum() - contrasts * np.log(spread)
-    return _Posterior(watts, inverse @ matrix @ inverse, inverse @ prior @ inverse, float(evidence))
+    return _Posterior(watts, inverse @ matrix @ inverse, inverse @ prior.precision @ inverse, float(evidence))
 
 
 def _non_negative(factor: np.ndarray, vector: np.ndarray) -> np.ndarray:
@@ -206,17 +214,6 @@ def _non_negative(factor: np.ndarray, vector: np.ndarray) -> np.ndarray:
     signed = np.column_stack([factor.T, -factor.T[:, -1]])  # what sets repeats apart may have either sign
     bounded, _rest = nnls(signed, solve_triangular(factor, vector, lower=True))
     return np.append(bounded[:-2], bounded[-2] - bounded[-1])
-
-
-def _prior(n: int, sd_w: float, common_w: float) -> np.ndarray:
-    """Precision of the n layers about their mean, of the rest of decoding about it too, never as closely as layers, and of what
-    sets repeats apart from first computations."""
-    precision = np.zeros((n + 2, n + 2))
-    precision[:n, :n] = (np.eye(n) - 1 / n) / sd_w**2
-    away = np.append(np.full(n, -1 / n), [1.0, 0.0])
-    precision += np.outer(away, away) / (PRIOR_SD * common_w) ** 2
-    precision[-1, -1] += 1 / (REPEAT_SD * common_w) ** 2
-    return precision
 
 
 def _inflation(normal: _Normal, watts: np.ndarray, inverse: np.ndarray) -> float:

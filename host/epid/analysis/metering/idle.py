@@ -1,4 +1,9 @@
-"""Watts of a node on which nothing runs, from the energy registers."""
+"""Watts of a node on which nothing runs, from the energy registers, with the readings of P to say how it wandered.
+
+What is wanted is the mean over the idle spans. A straight line through the counter resolves far less than one of its steps, but
+weighs the middle of a window more than its ends, and a wandering power makes the two differ. So the wandering that P shows is
+taken out of the counter first and its mean put back: P is a control variate, the level is the registers' alone.
+"""
 
 from __future__ import annotations
 
@@ -10,17 +15,28 @@ import numpy as np
 from ..interval import Interval
 from ..timeline.timeline import MeterTrack
 from .energy import Window, fault_in
+from .steps import line_variance
 
-SETTLE_NS = 700_000_000
-"""Cut from both ends of an idle window: the processor's clock and the supply's capacitors take time to come to rest."""
+SETTLE_NS = 250_000_000
+"""Cut from both ends of an idle window: the processor's clock and the supply's capacitors take so long to come to rest."""
 
 _LAGS_S = (0.5, 1.0, 2.0, 4.0)
-"""Over these times the power's sums are looked at, to see how much it wanders."""
+"""Over these times the power's sums are looked at, to see how much it wanders, where its readings do not say when."""
 
-
-_HARMONICS = 12
 _AWAY_W = (-0.02, -0.01, 0.0, 0.01, 0.02)
 """The steps' error is looked at for powers about the one found: it changes quickly with the power."""
+
+
+@dataclass(frozen=True, slots=True)
+class Averaging:
+    """A reading of P is the mean over `window_s` seconds whose middle is `centre_s` old."""
+
+    centre_s: float
+    window_s: float
+
+
+USUAL = Averaging(0.2, 0.5)
+"""Taken where a run does not tell: only wandering within half a second of a window's end depends on it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,52 +59,76 @@ class Idle:
 
 
 @dataclass(frozen=True, slots=True)
-class _Slope:
+class _Level:
+    """Of one window: its mean power, that figure's variance, the variance of the power about it, and the window's length."""
+
     watts: float
     variance: float
+    scatter: float
     seconds: float
 
 
-def idle_power(track: MeterTrack, windows: Sequence[Window]) -> Idle:
-    """Return the mean power over the idle `windows`: the slope of the counter in each, weighted by its length.
+@dataclass(frozen=True, slots=True)
+class _Course:
+    """Joules that the readings of P put between the first instant and each, (n,), and how P scatters: `scatter` is the variance
+    of the power, `noise_j2_per_s` the growth of the variance of its sums that its readings' own noise makes."""
 
-    The counter's steps are small against a window and fall anywhere between samples, so a straight line through them resolves
-    far less than one step.
-    """
-    slopes = [slope for window in windows if (slope := _slope(track, window)) is not None]
-    if not slopes:
+    running_j: np.ndarray
+    scatter: float
+    noise_j2_per_s: float
+
+
+def idle_power(track: MeterTrack, windows: Sequence[Window], averaging: Averaging = USUAL) -> Idle:
+    """Return the mean power over the idle `windows`, weighted by their lengths."""
+    levels = [level for window in windows if (level := _level(track, window, averaging)) is not None]
+    if not levels:
         return Idle(np.nan, np.nan, 0.0)
-    seconds = sum(slope.seconds for slope in slopes)
-    watts = sum(slope.watts * slope.seconds for slope in slopes) / seconds
-    variance = sum(slope.variance * slope.seconds**2 for slope in slopes) / seconds**2
-    ends = (slopes[0].watts, slopes[-1].watts) if len(slopes) > 1 else (np.nan, np.nan)
+    seconds = sum(level.seconds for level in levels)
+    watts = sum(level.watts * level.seconds for level in levels) / seconds
+    variance = sum(level.variance * level.seconds**2 for level in levels) / seconds**2
+    # Windows too short for a level of their own are taken to draw what the others do, give or take how those scatter.
+    unseen_s = max(0.0, sum(window.seconds for window in windows) - seconds)
+    scatter = sum((level.scatter + (level.watts - watts) ** 2) * level.seconds for level in levels) / seconds
+    variance += scatter * (unseen_s / (seconds + unseen_s)) ** 2
+    ends = (levels[0].watts, levels[-1].watts) if len(levels) > 1 else (np.nan, np.nan)
     return Idle(watts, float(np.sqrt(variance)), seconds, *ends)
 
 
-def _slope(track: MeterTrack, window: Window) -> _Slope | None:
+def _level(track: MeterTrack, window: Window, averaging: Averaging) -> _Level | None:
     inner = Window(window.begin_ns + SETTLE_NS, window.end_ns - SETTLE_NS)
     mine = (track.host_ns >= inner.begin_ns) & (track.host_ns <= inner.end_ns) & np.isfinite(track.energy_j)
     if mine.sum() < 3 or fault_in(track, inner):
         return None
-    t_s, counted_j = (track.host_ns[mine] - inner.begin_ns) / 1e9, track.energy_j[mine]
-    t_s, counted_j = t_s - t_s.mean(), counted_j - counted_j.mean()
-    watts = float(t_s @ counted_j / (t_s @ t_s))
-    steps = max(_step_variance(t_s, watts + away, track.quantum_j) for away in _AWAY_W)
-    # A line and the mean over the inner window differ by a fifth of the wandering, the inner window and the whole by the rest.
-    share = 1 / 5 + 1 - inner.seconds / window.seconds
-    return _Slope(watts, steps + _wander_j2_per_s(track, mine) * share / inner.seconds, inner.seconds)
+    t_s, counted_j = (track.host_ns[mine] - window.begin_ns) / 1e9, track.energy_j[mine]
+    course = _course(track, window, t_s, averaging) or _unknown_course(track, mine, t_s)
+    lasts_s = float(t_s[-1] - t_s[0])
+    mean_w = float(course.running_j[-1]) / lasts_s
+    centred_s, rest_j = t_s - t_s.mean(), counted_j - course.running_j
+    watts = mean_w + float(centred_s @ rest_j / (centred_s @ centred_s))
+    steps = max(line_variance(centred_s, watts + away, track.quantum_j) for away in _AWAY_W)
+    # A line and the mean differ by a fifth of what P cannot say; what was cut off at either end has a mean of its own.
+    cut_off = (1 - lasts_s / window.seconds) ** 2 * course.scatter / 2
+    return _Level(watts, steps + course.noise_j2_per_s / 5 / lasts_s + cut_off, course.scatter, window.seconds)
 
 
-def _step_variance(t_s: np.ndarray, watts: float, quantum_j: float) -> float:
-    """Variance of a line's slope through a counter that counts in steps, with the steps' phase drawn at random.
+def _course(track: MeterTrack, window: Window, t_s: np.ndarray, averaging: Averaging) -> _Course | None:
+    """By the readings whose averaging lies inside the window; None where too few do, or some are missing."""
+    of_s = (track.host_ns - window.begin_ns) / 1e9 - averaging.centre_s
+    inside = (of_s >= averaging.window_s / 2) & (of_s <= window.seconds - averaging.window_s / 2)
+    p_w = track.p_w[inside]
+    if inside.sum() < 3 or not np.isfinite(p_w).all():
+        return None
+    at_w = np.interp(t_s, of_s[inside], p_w)
+    running = np.concatenate([[0.0], np.cumsum((at_w[1:] + at_w[:-1]) / 2 * np.diff(t_s))])
+    noise = float(np.mean(np.diff(p_w) ** 2)) / 2 * float(np.mean(np.diff(t_s)))
+    return _Course(running, float(p_w.var(ddof=1)), noise)
 
-    The steps' error is a sawtooth of the counted energy: its Fourier series, each term weighed as the slope weighs it. Where
-    steps come almost in time with the samples, little of it averages out.
-    """
-    weights = t_s / float(t_s @ t_s)
-    harmonics = np.arange(1, _HARMONICS + 1)
-    turns = np.exp(2j * np.pi * np.outer(harmonics, watts * t_s / quantum_j))
-    return float(quantum_j**2 * (np.abs(turns @ weights) ** 2 / (2 * np.pi**2 * harmonics**2)).sum())
+
+def _unknown_course(track: MeterTrack, mine: np.ndarray, t_s: np.ndarray) -> _Course:
+    """No course at all: the line must do alone, and all of the wandering counts."""
+    p_w = track.p_w[mine]
+    scatter = float(p_w.var(ddof=1)) if np.isfinite(p_w).all() else 0.0
+    return _Course(np.zeros(len(t_s)), scatter, _wander_j2_per_s(track, mine))
 
 
 def _wander_j2_per_s(track: MeterTrack, mine: np.ndarray) -> float:

@@ -83,11 +83,19 @@ class NodeRecord:
     end: dict[str, Any] = field(default_factory=dict)
     spans: SpanColumns = field(default_factory=SpanColumns)
     clocks: dict[str, ClockEstimator] = field(default_factory=dict)
-    telemetry: list[tuple[int, dict[str, float]]] = field(default_factory=list)
-    """(node_ns, readings by name) of each look at the node itself."""
+    looks: dict[int, dict[str, float]] = field(default_factory=dict)
+    """node_ns → readings by name, of each look at the node itself."""
+
+    telemetry_repeated: int = 0
+    """Looks that came a second time: a node sends again what it had no answer to when a connection broke."""
 
     placed: SpanTable | None = None
     """The spans on the host's clock, once they were asked for; see timeline.span_table."""
+
+    @property
+    def telemetry(self) -> list[tuple[int, dict[str, float]]]:
+        """(node_ns, readings by name) of each look, in the order they came first."""
+        return list(self.looks.items())
 
 
 @dataclass
@@ -182,7 +190,9 @@ def _node_clock(node: NodeRecord, body: dict[str, Any]) -> None:
 
 
 def _node_telemetry(node: NodeRecord, body: dict[str, Any]) -> None:
-    node.telemetry.append((int(body["body"]["node_ns"]), events.readings(body["body"])))
+    node_ns, found = int(body["body"]["node_ns"]), events.readings(body["body"])
+    node.telemetry_repeated += node_ns in node.looks
+    node.looks.setdefault(node_ns, found)
 
 
 def _node_hello(node: NodeRecord, body: dict[str, Any]) -> None:

@@ -1,0 +1,46 @@
+"""What the energy registers' counting in steps leaves of error in sums of readings.
+
+A reading lies below the truth by a sawtooth of the energy itself, uniform over one step when the phase is drawn at random. Two
+readings that a whole number of steps lies between err alike, so their errors do not average out: the sawtooth's Fourier series
+says by how much they do.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+_HARMONICS = np.arange(1, 13)
+_WEIGHTS = 6 / (np.pi * _HARMONICS) ** 2
+
+
+def correlation(turns: np.ndarray, sd_turns: np.ndarray) -> np.ndarray:
+    """Correlation (n,) of the errors of two readings that `turns` steps of energy lie between, known to `sd_turns`.
+
+    With turns known exactly it is 1 - 6 a (1 - a), a being their fraction; with turns unknown it is 0.
+    """
+    damped = np.exp(-2 * (np.pi * np.outer(sd_turns, _HARMONICS)) ** 2)
+    return np.asarray((np.cos(2 * np.pi * np.outer(turns, _HARMONICS)) * damped) @ _WEIGHTS)
+
+
+def sum_variance(weights: np.ndarray, rise_j: np.ndarray, quantum_j: float, uneven: float) -> float:
+    """Variance of the sum of readings with `weights` (n,), neighbours taken together.
+
+    `rise_j` (n - 1,): the energy expected between neighbours, known to its share `uneven`. Readings further apart count as
+    independent: what lies between them is many steps.
+    """
+    beside = weights[1:] * weights[:-1]
+    pairs = np.flatnonzero(beside)
+    turns = rise_j[pairs] / quantum_j
+    shared = float(beside[pairs] @ correlation(turns, uneven * turns))
+    return quantum_j**2 / 12 * max(float(weights @ weights) + 2 * shared, 0.0)
+
+
+def line_variance(t_s: np.ndarray, watts: float, quantum_j: float) -> float:
+    """Variance of a line's slope through a counter at constant power; `t_s` (n,) counted from its mean.
+
+    Each term of the series is weighed as the slope weighs it. Where steps come almost in time with the samples, little of the
+    error averages out.
+    """
+    weights = t_s / float(t_s @ t_s)
+    turns = np.exp(2j * np.pi * np.outer(_HARMONICS, watts * t_s / quantum_j))
+    return float(quantum_j**2 * (np.abs(turns @ weights) ** 2 / (2 * np.pi**2 * _HARMONICS**2)).sum())
