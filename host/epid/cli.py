@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import click
-
-from epi_protocol import events
 
 from . import __version__, settings_file
 from .errors import EpidError, UsageError
@@ -23,8 +20,7 @@ from .marks_command import marks
 from .plan_command import plan_experiment
 from .replay_command import replay
 from .report.command import report
-
-DEFAULT_ENDPOINT = f"tcp://127.0.0.1:{events.DEFAULT_PORT}"
+from .status_command import DEFAULT_ENDPOINT, status
 
 
 class _Commands(click.Group):
@@ -154,34 +150,6 @@ def serve(
 
 
 @main.command()
-@click.option(
-    "--daemon", "endpoint", default=DEFAULT_ENDPOINT, show_default=True, metavar="ENDPOINT", help="Address of the daemon."
-)
-@click.option("--keys", "key_folder", type=click.Path(path_type=Path), help="The daemon's folder of keys, where it has one.")
-@click.option("--watch", is_flag=True, help="Show it again every second until Ctrl-C.")
-@click.option("--timeout", "timeout_s", default=2.0, show_default=True, help="Seconds to wait for an answer.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def status(endpoint: str, key_folder: Path | None, watch: bool, timeout_s: float, as_json: bool) -> None:
-    """Show what the daemon sees: meters, nodes, runs.
-
-    \b
-    Example:
-      epid status --watch
-    """
-    from .daemon.client import ask_status
-    from .status_text import status_text
-
-    while True:
-        seen = ask_status(endpoint, int(timeout_s * 1000), key_folder)
-        if watch and not as_json and sys.stdout.isatty():
-            click.clear()
-        click.echo(json.dumps(seen) if as_json else status_text(seen))
-        if not watch:
-            return
-        time.sleep(1)
-
-
-@main.command()
 @click.argument("folder", default="runs", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per run.")
 def runs(folder: Path, as_json: bool) -> None:
@@ -236,6 +204,7 @@ main.add_command(marks)
 main.add_command(replay)
 main.add_command(plan_experiment)
 main.add_command(report)
+main.add_command(status)
 
 
 def _is_loopback(endpoint: str) -> bool:

@@ -38,6 +38,12 @@ class TcpBoard:
         """Drop the current client."""
         self._cut.set()
 
+    def reset(self) -> None:
+        """Restart under a new boot id, as after a dip of the supply; the client is gone with it."""
+        self.boot_id = (int.from_bytes(self.boot_id, "big") + 1).to_bytes(4, "big")
+        self.hello = board.hello(self.boot_id)
+        self.cut()
+
     def stop(self) -> None:
         """End for good."""
         self._stop.set()

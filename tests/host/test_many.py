@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from epi_protocol import messages
 from epid.analysis.timeline.run import load_run
 from epid.analysis.timeline.timeline import span_table
+from epid.record.reader import RunFile
 from fakes import board, node
 from fakes.epid_serve import Daemon
 from fakes.tcp_board import TcpBoard
@@ -81,3 +83,30 @@ def test_a_node_whose_clock_jumps_by_a_day_is_one_sentence_and_nothing_is_lost(d
     (clock,) = run.node.clocks.values()
     gaps = clock.fit().gaps
     assert [round(gap.jump_ns / 1e9) for gap in gaps] == ([] if ends else [ahead_s])
+
+
+def test_a_board_that_restarts_again_and_again_is_one_sentence_and_every_start_is_recorded(daemon, meter):
+    peer = node.Node(daemon.endpoint)
+    peer.wait_for("welcome")
+    peer.send("run_begin", run=node.RUN, label="restarts", node_ns=0)
+    path = Path(peer.wait_for("run_open")["path"])
+    boots, told = [meter.boot_id], []
+    while not told:  # four starts in half a minute; a slow machine needs some more
+        meter.reset()
+        boots.append(meter.boot_id)
+        peer.answer_until(lambda: boots[-1] in boots_in(path))
+        told = [message for message in RunFile(path).messages() if "has started 4 times" in message.body.get("text", "")]
+    peer.send("run_end", run=node.RUN, status="complete")
+    assert peer.wait_for("run_closed")["status"] == "complete"
+    peer.close()
+    daemon.stop()
+    assert boots_in(path) == boots, "every start in its order"
+    greetings = [line for line in daemon.lines if "Hz" in line and "(simulated)" in line]
+    assert len(greetings) == len(boots) - 1 and daemon.said("has started 4 times in") is not None
+    assert sum("check its supply and its cable" in note for note in load_run(path).notes) == 1
+
+
+def boots_in(path):
+    """Boot ids of the hellos in a run file, in order."""
+    hellos = [message.body["payload"] for message in RunFile(path).messages() if message.topic.endswith("e660123456789abc/hello")]
+    return [messages.parse_hello(payload)[0] for payload in hellos]

@@ -159,7 +159,8 @@ def _channels(board: BoardRecord, corrections: Corrections | None) -> tuple[Chan
 def _channel_energy(track: MeterTrack) -> ChannelEnergy:
     window = Window(int(track.host_ns[0]), int(track.host_ns[-1]))
     joules = energy_in(track, [window]).joules
-    return ChannelEnergy(track.channel, track.name, window.begin_ns, window.end_ns, joules, joules / window.seconds)
+    mean_w = joules / window.seconds if window.seconds else float("nan")
+    return ChannelEnergy(track.channel, track.name, window.begin_ns, window.end_ns, joules, mean_w)
 
 
 def _warnings(summary: Summary) -> list[str]:

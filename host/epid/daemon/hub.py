@@ -1,4 +1,4 @@
-"""The daemon's side of the nodes' wire: one ROUTER socket, a session for each node, requests answered in order."""
+"""The daemon's side of the nodes' wire: a session for each node, requests answered in order."""
 
 from __future__ import annotations
 
@@ -6,18 +6,15 @@ import secrets
 from collections.abc import Callable
 from typing import Any
 
-import zmq
-import zmq.asyncio
-from zmq.auth.asyncio import AsyncioAuthenticator
-
 from epi_protocol import PROTOCOL_VERSION, events
 from epi_protocol.errors import ProtocolError
 
 from ..clocks import Exchange, Jump, host_now_ns
 from ..errors import EpidError, UsageError
 from .gate import MAX_NAME, MAX_SESSIONS, check_run_begin, check_storable, node_name, short, text
-from .keyring import Doorkeeper, KeyRing
+from .keyring import KeyRing
 from .node_session import NodeSession
+from .node_socket import NodeSocket
 from .open_run import Closed, OpenRun
 from .pinger import Pinger
 from .recorder import Recorder
@@ -31,8 +28,6 @@ SILENT_NS = 15_000_000_000
 
 JUMP_BACK_NS = 1_000_000
 """A node's clock that jumps back by more than this ends the node's runs."""
-
-_MAX_MESSAGE_BYTES = 16 << 20
 
 
 class Hub:
@@ -53,19 +48,13 @@ class Hub:
         self.refused = 0
         self._status, self._say = status, say
         self._daemon_id = secrets.token_hex(8)
-        self._context = zmq.asyncio.Context()
-        self._socket = self._context.socket(zmq.ROUTER)
-        self._socket.setsockopt(zmq.LINGER, 200)
-        self._socket.setsockopt(zmq.MAXMSGSIZE, _MAX_MESSAGE_BYTES)
-        self._door: AsyncioAuthenticator | None = None
-        if keys is not None:
-            self._lock(keys)
-        self.endpoint = self._bind(endpoint)
+        self._socket = NodeSocket(endpoint, keys, say)
+        self.endpoint = self._socket.endpoint
 
     async def serve(self) -> None:
         """Answer messages until cancelled."""
         while True:
-            identity, *frames = await self._socket.recv_multipart()
+            identity, frames = await self._socket.receive()
             await self.take(identity, frames, host_now_ns())
 
     async def take(self, identity: bytes, frames: list[bytes], host_ns: int) -> None:
@@ -120,17 +109,6 @@ class Hub:
     def close(self) -> None:
         """Close the socket; what was sent already still leaves."""
         self._socket.close()
-        if self._door is not None:
-            self._door.stop()
-        self._context.term()
-
-    def _lock(self, keys: KeyRing) -> None:
-        """Let in only nodes whose key is on the ring."""
-        self._door = AsyncioAuthenticator(self._context)
-        self._door.start()
-        self._door.configure_curve_callback(credentials_provider=Doorkeeper(keys, self._say))
-        self._socket.curve_server = True
-        self._socket.curve_publickey, self._socket.curve_secretkey = keys.daemon_pair()
 
     async def _handle(self, identity: bytes, kind: str, body: dict[str, Any], host_ns: int) -> None:
         if kind == "status":
@@ -231,15 +209,4 @@ class Hub:
             self.recorder.end(run, {"status": why}, host_now_ns(), 0)
 
     async def _send(self, identity: bytes, kind: str, body: dict[str, Any]) -> None:
-        # A ROUTER drops what is meant for a peer that has gone: that peer reconnects and asks again.
-        await self._socket.send_multipart([identity, *events.pack(kind, body)])
-
-    def _bind(self, endpoint: str) -> str:
-        try:
-            self._socket.bind(endpoint)
-        except zmq.ZMQError as error:
-            self._socket.close()
-            if error.errno == zmq.EADDRINUSE:
-                raise UsageError(f"{endpoint} is taken: another epid is running, or choose another port with --listen") from error
-            raise UsageError(f"cannot listen on {endpoint}: {zmq.strerror(error.errno or 0)}") from error
-        return str(self._socket.getsockopt_string(zmq.LAST_ENDPOINT))
+        await self._socket.send(identity, kind, body)

@@ -81,7 +81,7 @@ class Registers:
         for edges, sign in ((low, -1.0), (high, 1.0)):
             weights += np.bincount(edges.first, sign * (1 - edges.share), len(weights))
             weights += np.bincount(edges.first + 1, sign * edges.share, len(weights))
-        step_sd = np.sqrt(sum_variance(weights, np.diff(self.shape.at(self.at_ns)), self.quantum_j, self.uneven))
+        step_sd = np.sqrt(sum_variance(weights, self.shape.at(self.at_ns), self.quantum_j, self.uneven))
         gaps_sd = np.sqrt(_uneven_j2(low, self.uneven) + _uneven_j2(high, self.uneven))
         return Drawn(joules, fault, float(step_sd), float(gaps_sd), self._slope_w(begin_ns[sound], end_ns[sound]))
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 
-_HARMONICS = np.arange(1, 13)
+_HARMONICS = np.arange(1, 41)
+_TOGETHER = 16
 _WEIGHTS = 6 / (np.pi * _HARMONICS) ** 2
 
 
@@ -22,25 +23,28 @@ def correlation(turns: np.ndarray, sd_turns: np.ndarray) -> np.ndarray:
     return np.asarray((np.cos(2 * np.pi * np.outer(turns, _HARMONICS)) * damped) @ _WEIGHTS)
 
 
-def sum_variance(weights: np.ndarray, rise_j: np.ndarray, quantum_j: float, uneven: float) -> float:
-    """Variance of the sum of readings with `weights` (n,), neighbours taken together.
+def sum_variance(weights: np.ndarray, expected_j: np.ndarray, quantum_j: float, uneven: float) -> float:
+    """Variance of the sum of readings with `weights`, where `expected_j` had been drawn at each; both of shape (n,).
 
-    `rise_j` (n - 1,): the energy expected between neighbours, known to its share `uneven`. Readings further apart count as
-    independent: what lies between them is many steps.
+    `uneven`: to which share the energy between two readings is known. Readings further than _TOGETHER apart count as independent:
+    what lies between them is many steps.
     """
-    beside = weights[1:] * weights[:-1]
-    pairs = np.flatnonzero(beside)
-    turns = rise_j[pairs] / quantum_j
-    shared = float(beside[pairs] @ correlation(turns, uneven * turns))
+    shared = 0.0
+    for away in range(1, min(_TOGETHER, len(weights) - 1) + 1):
+        beside = weights[away:] * weights[:-away]
+        pairs = np.flatnonzero(beside)
+        turns = (expected_j[pairs + away] - expected_j[pairs]) / quantum_j
+        shared += float(beside[pairs] @ correlation(turns, uneven * turns))
     return quantum_j**2 / 12 * max(float(weights @ weights) + 2 * shared, 0.0)
 
 
 def line_variance(t_s: np.ndarray, watts: float, quantum_j: float) -> float:
     """Variance of a line's slope through a counter at constant power; `t_s` (n,) counted from its mean.
 
-    Each term of the series is weighed as the slope weighs it. Where steps come almost in time with the samples, little of the
-    error averages out.
+    Each term of the series is weighed as the slope weighs it, and what no term has as if it were independent between readings.
+    Where steps come almost in time with the samples, little of the error averages out.
     """
     weights = t_s / float(t_s @ t_s)
     turns = np.exp(2j * np.pi * np.outer(_HARMONICS, watts * t_s / quantum_j))
-    return float(quantum_j**2 * (np.abs(turns @ weights) ** 2 / (2 * np.pi**2 * _HARMONICS**2)).sum())
+    series = float(np.abs(turns @ weights) ** 2 @ _WEIGHTS)
+    return quantum_j**2 / 12 * (series + (1 - float(_WEIGHTS.sum())) * float(weights @ weights))
