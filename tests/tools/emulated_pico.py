@@ -57,7 +57,7 @@ class SweepLog:
     """Begin and end of the chip selects that follow each other closely."""
 
     def __init__(self, path):
-        self._file = Path(path).open("w", buffering=1) if path else None  # open until the emulator ends
+        self._file = Path(path).open("w", buffering=1) if path else None  # noqa: SIM115 - until the emulator ends
         self._begin_ns = self._last_ns = 0
 
     def edge(self, now_ns):
