@@ -5,13 +5,14 @@ It allocates nothing while chips and line behave; a log sentence does, and is fo
 
 import gc
 
-from epi_protocol.frame import FRAME_OVERHEAD, encode_into
+from epi_protocol.frame import FRAME_OVERHEAD
 from epi_protocol.ticks import Ticks64
 
 from .atm90e26 import Atm90e26
 from .blocks import measurement_block, metering_block, sag_threshold, ticks_per_s, ticks_per_s_x256
 from .channel import Channel
 from .energy import EnergyBooks
+from .framing import encode_into
 from .link import Link
 from .measurement import MeasurementReader
 from .registers import const

@@ -7,7 +7,7 @@ sentence, and the oldest sample of the ring.
 import struct
 
 from epi_protocol.checksum import CRC_BYTES
-from epi_protocol.frame import FRAME_OVERHEAD, CommandDecoder, encode, encode_into
+from epi_protocol.frame import FRAME_OVERHEAD, CommandDecoder, encode
 from epi_protocol.messages import (
     PING,
     PONG,
@@ -19,6 +19,7 @@ from epi_protocol.messages import (
     size_of,
 )
 
+from .framing import encode_into
 from .registers import const
 
 _STALL_US = const(1_000_000)

@@ -20,7 +20,8 @@ typedef struct {
     int64_t stored;
     int64_t overflow; /* stamps that found the buffer full, since the object was made */
     int64_t calls;
-    int32_t *watched; /* ascending call numbers; NULL: stamp every call */
+    int64_t place;    /* of the next call in its computation */
+    int32_t *watched; /* ascending call numbers, the last one the last of a computation; NULL: stamp every call */
     int64_t watched_count;
     int64_t watched_next;
     int stop;
@@ -43,22 +44,24 @@ static void store(stamps *s)
     s->times_ns[s->stored++] = (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
 }
 
-static bool is_watched(stamps *s, int64_t call)
+/* Counts a call. Behind the last watched one the next computation begins. */
+static bool is_watched(stamps *s)
 {
+    s->calls++;
     if (s->watched == NULL)
         return true;
-    if (s->watched_next < s->watched_count && call == s->watched[s->watched_next]) {
-        s->watched_next++;
-        return true;
-    }
-    return false;
+    if (s->watched_count == 0 || s->place++ != s->watched[s->watched_next])
+        return false;
+    if (++s->watched_next == s->watched_count)
+        s->place = s->watched_next = 0;
+    return true;
 }
 
 /* ggml_abort_callback: after each operation; true stops the computation. */
 static bool after_op(void *data)
 {
     stamps *s = data;
-    if (is_watched(s, s->calls++))
+    if (is_watched(s))
         store(s);
     return s->stop != 0;
 }
@@ -69,7 +72,7 @@ static bool around_node(void *tensor, bool ask, void *data)
     stamps *s = data;
     (void)tensor;
     if (ask)
-        return is_watched(s, s->calls++);
+        return is_watched(s);
     store(s);
     return s->stop == 0;
 }
@@ -111,7 +114,7 @@ static void Stamper_dealloc(PyObject *object)
 static PyObject *Stamper_reset(PyObject *object, PyObject *Py_UNUSED(ignored))
 {
     stamps *s = &((Stamper *)object)->state;
-    s->stored = s->calls = s->watched_next = 0;
+    s->stored = s->calls = s->place = s->watched_next = 0;
     Py_RETURN_NONE;
 }
 
@@ -174,8 +177,8 @@ static PyObject *Stamper_data_address(PyObject *object, void *Py_UNUSED(closure)
 }
 
 static PyMethodDef Stamper_methods[] = {
-    {"watch", Stamper_watch, METH_O, "Stamp only these calls of a computation (ascending, from 0), or every call with None."},
-    {"reset", Stamper_reset, METH_NOARGS, "Forget the stamps and calls of the last computation."},
+    {"watch", Stamper_watch, METH_O, "Stamp only these calls of each computation (ascending, from 0, the last one its last), or every call with None."},
+    {"reset", Stamper_reset, METH_NOARGS, "Forget all stamps and calls: a computation begins."},
     {NULL, NULL, 0, NULL},
 };
 

@@ -27,7 +27,7 @@ class PythonStamper:
     computation stands the gate, an empty list that the chain passes over; a look through it tells how many calls were made.
 
     The stamps are of CLOCK_MONOTONIC, which Python reads in half the time of any other; it is slewed by at most 0.05 %, and
-    `stored` places them in the node's clock. Whether a call was made is told only once: `reset` before the next computation.
+    `stored` places them in the node's clock. Once they have been read, `reset` must come before the next computation.
     """
 
     def __init__(self, times_ns: array[int] | memoryview[int]) -> None:
@@ -97,10 +97,10 @@ class PythonStamper:
         """Make the lists anew: those from which one is watched to the next, and before the first watched one."""
         if not calls:
             lengths = [1] * _CYCLE if calls is None else [_CYCLE]
-            self._stamps = slice(None) if calls is None else slice(0)
+            self._unwatched = 0 if calls is None else _CYCLE
         else:
             lengths = [call - before for before, call in zip((0, *calls), (*calls, calls[-1] + 1), strict=True)]
-            self._stamps = slice(bool(calls[0]), bool(calls[0]) + len(calls))
+            self._unwatched = calls[0]
         self._cycle = sum(lengths)
         self._lists = [*(list[object]([self._halt] * length) for length in lengths if length), self._gate]
         self._layout[0] = self._lists
@@ -111,7 +111,8 @@ class PythonStamper:
             begun = [(at_ns, what) for at_ns, what in self._begun.items() if what is not self._gate]
             cycles = sum(what is self._lists[0] for _at_ns, what in begun)
             not_made = self._to_the_gate() if begun else 0
-            self._made = cycles * self._cycle - not_made, [at_ns for at_ns, _what in begun][self._stamps]
+            before = self._lists[0] if self._unwatched else None  # the list that no watched call begins
+            self._made = cycles * self._cycle - not_made, [at_ns for at_ns, what in begun if what is not before]
             self._begun.clear()
         return self._made
 
@@ -130,7 +131,7 @@ class PythonStamper:
             return not self._halt
         call = self._asked
         self._asked = call + 1
-        return call in self._wanted
+        return call % self._cycle in self._wanted
 
 
 def _node_behind_monotonic_ns() -> int:

@@ -11,7 +11,7 @@ MAX_STAMPS = 1 << 16
 
 
 class Stamper(Protocol):
-    """Counts the calls of one computation and stamps those watched, into the array it was made with."""
+    """Counts the calls of computations and stamps those watched, into the array it was made with."""
 
     op_address: int
     """Of a callback `bool (void *data)`, called after each operation."""
@@ -34,10 +34,13 @@ class Stamper(Protocol):
         """Return how many stamps found the array full, ever."""
 
     def watch(self, calls: Sequence[int] | None, /) -> None:
-        """Stamp only these calls of a computation (ascending, counted from 0), or every call with None."""
+        """Stamp only these calls of each computation (ascending, from 0), or every call with None.
+
+        The last watched one is the last of a computation: behind it, the next one begins.
+        """
 
     def reset(self) -> None:
-        """Forget the stamps and calls of the last computation."""
+        """Forget all stamps and calls: a computation begins."""
 
 
 def compiled_stamper(times_ns: array[int] | memoryview[int]) -> Stamper | None:

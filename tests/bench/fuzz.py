@@ -2,8 +2,8 @@
 
 Mutations start from what is right: bits flipped, bytes cut, doubled or swapped for others, whole values of other types, lengths
 that lie. A frame goes through the decoder and the board's session, a message through the daemon's own door into real run files,
-with a meter beside it; and every run file that came of it is analysed. Only the sockets are left out. Each process has its own
-seed, so a case that crashes can be made again.
+with a meter beside it; and every run file that came of it is analysed. Only the sockets are left out. The cases come in chunks
+with a seed each: one that crashes can be made again, and with --out a run that was broken off goes on where it was.
 """
 
 from __future__ import annotations
@@ -11,13 +11,15 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import random
 import resource
 import sys
 import tempfile
 import time
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, field
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -39,7 +41,8 @@ from fakes import board
 
 MS = 1_000_000
 TIDY_EVERY = 100
-CLOSE_EVERY = 400
+CLOSE_EVERY = 800
+STARTED_NS = time.time_ns()
 IN_MEMORY = Path("/dev/shm")  # this is about parsers: no disk has to be waited for
 
 
@@ -52,21 +55,11 @@ class Tally:
     first_crash: str = ""
     files: int = 0
     files_refused: int = 0
-    sizes_kib: list[int] = field(default_factory=list)
 
     def crashed(self, case: object, error: Exception) -> None:
         """Count a crash, and keep what made the first one."""
         self.crashes += 1
         self.first_crash = self.first_crash or f"{case!r}: {error!r}"
-
-    def look(self) -> None:
-        """Note how large this process has been at most."""
-        self.sizes_kib.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
-
-    @property
-    def grown_mib(self) -> float:
-        """Growth after the first fifth of the cases, in which tables and allocators fill."""
-        return (self.sizes_kib[-1] - self.sizes_kib[len(self.sizes_kib) // 5]) / 1024
 
 
 def fuzz_frames(rng: random.Random, n: int) -> Tally:
@@ -79,7 +72,6 @@ def fuzz_frames(rng: random.Random, n: int) -> Tally:
             session.command_due(count * MS)
             if count % CLOSE_EVERY == 0:
                 session.pinger.bound_ns()
-                tally.look()
         except LinkError:
             tally.refused += session.refused + 1
             session = BoardSession()
@@ -165,7 +157,6 @@ async def fuzz_messages(rng: random.Random, n: int, folder: Path) -> Tally:
             await world.hub.take(b"peer%d" % (count % 7), packed, count * MS)
             if count % TIDY_EVERY == 0:
                 await world.tidy(count * MS)
-                tally.look()
             if count % CLOSE_EVERY == 0:
                 world.read_back()
         except Exception as error:  # noqa: BLE001  counted and shown
@@ -174,46 +165,69 @@ async def fuzz_messages(rng: random.Random, n: int, folder: Path) -> Tally:
     return tally
 
 
-def one_process(n: int, seed: int) -> dict[str, Any]:
-    """Fuzz with `n` cases, half frames and half messages."""
-    rng = random.Random(seed)
+COUNTS = ("cases", "crashes", "refused_frames", "refused_messages", "run_files_analysed", "run_files_refused")
+
+
+def fuzz_chunk(n: int, seed: int, number: int) -> dict[str, Any]:
+    """Fuzz with `n` cases, half frames and half messages; `size_mib` is the largest size of this process so far."""
+    rng = random.Random(f"{seed} {number}")
     of_frames = fuzz_frames(rng, n // 2)
     with tempfile.TemporaryDirectory(dir=IN_MEMORY if IN_MEMORY.is_dir() else None) as folder:
         of_messages = asyncio.run(fuzz_messages(rng, n // 2, Path(folder)))
+    crashed = [f"seed {seed}, chunk {number}, {tally.first_crash}" for tally in (of_frames, of_messages) if tally.crashes]
+    counts = (of_frames.refused, of_messages.refused, of_messages.files, of_messages.files_refused)
     return {
-        "cases": n // 2 * 2,
-        "crashes": of_frames.crashes + of_messages.crashes,
-        "first_crash": "".join(f"seed {seed}, {tally.first_crash}\n" for tally in (of_frames, of_messages) if tally.crashes),
-        "refused_frames": of_frames.refused,
-        "refused_messages": of_messages.refused,
-        "run_files_analysed": of_messages.files,
-        "run_files_refused": of_messages.files_refused,
-        "grown_mib": max(of_frames.grown_mib, of_messages.grown_mib),
+        "chunk": [seed, number, n],
+        **dict(zip(COUNTS, (n // 2 * 2, of_frames.crashes + of_messages.crashes, *counts), strict=True)),
+        "first_crash": "; ".join(crashed),
+        "process": f"{os.getpid()} {STARTED_NS}",
+        "size_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
     }
 
 
-def run(n: int, seed: int, processes: int = 1) -> dict[str, Any]:
-    """Fuzz with `n` cases in so many processes; counts are sums, `grown_mib` is that of the process that grew most."""
-    begun_s, shares = time.monotonic(), [n // processes] * processes
-    seeds = range(seed * processes, (seed + 1) * processes)
+def run(n: int, seed: int, processes: int = 1, chunk: int = 100_000, out: Path | None = None) -> dict[str, Any]:
+    """Fuzz with `n` cases; what `out` holds of them is not done again."""
+    results = [] if out is None or not out.exists() else [json.loads(line) for line in out.read_text().splitlines()]
+    done = [tuple(result["chunk"]) for result in results]
+    todo = [number for number in range(-(-n // chunk)) if (seed, number, min(chunk, n)) not in done]
+    job = partial(fuzz_chunk, min(chunk, n), seed)
     if processes == 1:
-        parts = [one_process(n, seed)]
+        results += [_kept(job(number), out) for number in todo]
     else:
         with ProcessPoolExecutor(processes) as pool:
-            parts = list(pool.map(one_process, shares, seeds))
-    found = {name: sum(part[name] for part in parts) for name in parts[0] if name not in ("first_crash", "grown_mib")}
-    found["first_crash"] = "".join(part["first_crash"] for part in parts)
-    return found | {"grown_mib": max(part["grown_mib"] for part in parts), "seconds": time.monotonic() - begun_s}
+            jobs = [pool.submit(job, number) for number in todo]
+            results += [_kept(each.result(), out) for each in as_completed(jobs)]
+    return summary(results)
+
+
+def summary(results: list[dict[str, Any]]) -> dict[str, Any]:
+    """Sums over the chunks; `grown_mib` is how much a process has grown at most since the end of its first chunk."""
+    sizes: dict[str, list[float]] = {}
+    for result in results:
+        sizes.setdefault(result["process"], []).append(result["size_mib"])
+    found: dict[str, Any] = {name: sum(result[name] for result in results) for name in COUNTS}
+    found["first_crash"] = "; ".join(result["first_crash"] for result in results if result["crashes"])
+    return found | {"grown_mib": max(max(each) - min(each) for each in sizes.values())}
+
+
+def _kept(result: dict[str, Any], out: Path | None) -> dict[str, Any]:
+    """Add a chunk's result to the file at once."""
+    if out is not None:
+        with out.open("a") as stream:
+            print(json.dumps(result), file=stream)
+    return result
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, epilog="example: python tests/bench/fuzz.py --cases 10000000 --seed 1")
     parser.add_argument("--cases", type=int, default=10_000_000, help="mutated frames and messages together (10 million)")
-    parser.add_argument("--processes", type=int, default=2, help="processes that share the cases (2)")
+    parser.add_argument("--chunk", type=int, default=100_000, help="cases that are done as one (100,000)")
+    parser.add_argument("--processes", type=int, default=2, help="processes that share the chunks (2)")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, help="keep each chunk's result here, and do not do again what is kept")
     parser.add_argument("--json", action="store_true")
     asked = parser.parse_args()
-    found = run(asked.cases, asked.seed, asked.processes)
+    found = run(asked.cases, asked.seed, asked.processes, asked.chunk, asked.out)
     print(json.dumps(found) if asked.json else "\n".join(f"{name:<18} {value}" for name, value in found.items()))
     sys.exit(1 if found["crashes"] else 0)
 

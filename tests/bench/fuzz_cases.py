@@ -56,11 +56,13 @@ def frames(rng: random.Random) -> Iterator[bytes]:
     payloads = [board.hello(), board.hello(channels=[]), messages.pack_log(board.BOOT, 1, "chip 2 is absent")]
     payloads += [board.pong(BOARD_NONCE, 1000 * k, 1000 * k + 250) for k in range(20)]
     payloads += [board.sample(seq, seq * 50_000, [6.0] * (1 + seq % 2), [0.3 * seq] * (1 + seq % 2)) for seq in range(20)]
+    wholes = [on_the_wire(payload) for payload in payloads]
     while True:
-        payload = payloads[int(rng.random() * len(payloads))]
-        chance = rng.random()
-        whole = on_the_wire(mutate(rng, payload) if chance < 1 / 3 else payload)
-        yield mutate(rng, whole) if chance > 2 / 3 else whole
+        at, chance = int(rng.random() * len(payloads)), rng.random()
+        if chance < 1 / 3:
+            yield on_the_wire(mutate(rng, payloads[at]))
+        else:
+            yield mutate(rng, wholes[at]) if chance > 2 / 3 else wholes[at]
 
 
 def node_bodies() -> list[tuple[str, dict[str, Any]]]:

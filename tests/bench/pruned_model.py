@@ -28,6 +28,8 @@ from epi_surgery.scores import random_scores
 CALIBRATION, WINDOW = 1024, 256
 GATE_TOKENS, GATE_WINDOW = 25_600, 128
 HEALING_TOKENS = 8192
+# Added to the seed, so that no two draws are the same windows.
+HEALING, MEASURING = 1000, 2000
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,7 @@ class PrunedModel:
     def measure(self, setting: Setting, n_tokens: int) -> Measurement:
         """Prune and treat as the setting says, and compare losses on the same windows."""
         rows = self._texts.measured[setting.split]
-        windows = [draw_windows(row, n_tokens, WINDOW, setting.seed, setting.split) for row in rows]
+        windows = [draw_windows(row, n_tokens, WINDOW, setting.seed + MEASURING, setting.split) for row in rows]
         kept, seconds = self._kept(setting)
         model = self._treated(kept, setting) if setting.healed else self._fast
         with masked(model.layers, kept):
@@ -105,8 +107,7 @@ class PrunedModel:
         pupil = load(self._path)
         healing = Healing(feed_forward=setting.healed == "o+down")
         with masked(pupil.layers, kept):
-            # Other windows than those that ranked.
-            windows = self._windows(HEALING_TOKENS, WINDOW, setting.seed + 1000)
+            windows = self._windows(HEALING_TOKENS, WINDOW, setting.seed + HEALING)
             changed = heal(self._exact, pupil, windows, healing, lambda _: None)
             if setting.distilled:
                 order = torch.randperm(len(windows), generator=torch.Generator().manual_seed(setting.seed))

@@ -17,6 +17,7 @@ MODULES = (
     "test_driver",
     "test_energy",
     "test_frame",
+    "test_framing",
     "test_link",
     "test_messages",
     "test_publisher",

@@ -137,7 +137,8 @@ def test_warmup_and_rest_are_spans_of_their_own(engine: Any) -> None:
     kinds = [row["kind"] for row in spans(ring) if row["kind"] in ("warmup", "idle", "request")]
     assert kinds == ["warmup"] * 2 + ["idle", "request", "idle", "request", "idle", "request", "idle"]
     assert slept == [5, 1, 1, 5]
-    assert ticks == [(done, 10) for done in range(1, 11)]
+    assert ticks == sorted(set(ticks))  # tokens may be told of several at once
+    assert (ticks[0], ticks[-1]) == ((1, 10), (10, 10))
 
 
 def test_prompts_take_turns_and_each_request_bears_its_own_length(engine: Any) -> None:
@@ -229,7 +230,7 @@ def test_other_calls_than_planned_are_counted_and_give_no_spans(engine: Any) -> 
     made.tracer.follow(made.plans.decode)
     made.context.decode([1])
     made.context.decode([1])  # twice the calls of one computation
-    assert made.tracer.boundaries_ns(0) is None
+    assert made.tracer.boundaries_ns((0,)) is None
     assert made.tracer.unmapped == 1
     made.context.close()
 

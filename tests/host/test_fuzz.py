@@ -22,6 +22,13 @@ def test_some_thousand_mutated_frames_and_messages():
     assert found["grown_mib"] < 30
 
 
+def test_a_bench_that_was_broken_off_goes_on_where_it_was(tmp_path):
+    out = tmp_path / "fuzz.jsonl"
+    part, whole = run(400, seed=1, chunk=200, out=out), run(800, seed=1, chunk=200, out=out)
+    assert (part["cases"], whole["cases"]) == (400, 800) and len(out.read_text().splitlines()) == 4
+    assert run(800, seed=1, chunk=200, out=out) == whole
+
+
 def test_a_bench_that_finds_no_crash_could_have_found_one(monkeypatch):
     monkeypatch.setattr("epid.daemon.hub.check_run_begin", lambda body: 1 / 0)
     found = run(2000, seed=5)

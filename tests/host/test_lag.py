@@ -199,5 +199,7 @@ def test_a_wrong_file_beside_the_run_is_one_sentence(recorded, text, sentence):
 def test_what_cannot_be_done_is_one_sentence(recorded, tmp_path):
     done = epid("lag", recorded, "--figure", tmp_path / "lag.gif")
     assert done.exit_code == 2 and "must end in .png, .svg, .pdf" in done.stderr
-    done = epid("lag", recorded, "--channel", "3", "--figure", tmp_path / "no" / "lag.png")
-    assert done.exit_code in (2, 4) and done.stderr.startswith("epid: ")
+    done = epid("lag", recorded, "--figure", tmp_path / "no" / "lag.png")
+    assert done.exit_code == 2 and done.stderr.startswith("epid: cannot write")
+    done = epid("lag", recorded, "--channel", "3")
+    assert done.exit_code == 4 and "holds no load pattern that was metered" in done.stderr, "nothing hung on that channel"

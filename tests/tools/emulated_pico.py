@@ -12,11 +12,12 @@ from pathlib import Path
 from rp2040py.boards import BoardSpec
 from rp2040py.gpio_pin import GPIOPinState
 
-from epi_tools.chip import REFERENCE_CIRCUIT, Atm90e26, SpiPort
+from epi_tools.chip import PI_SENSORS, Atm90e26, Circuit, Load, SpiPort
 from epi_tools.chip.circuit import ASSUMED_TIMING
 from epi_tools.plant import Constant
 from epi_tools.sim.spi_bus import CS_PINS, SpiBus, SpiSettings
 
+_CIRCUIT = Circuit(PI_SENSORS, Load())
 LOADS_W = (3.5, 5.0, 11.0, 8.0)
 _SSPCR0, _PHASE, _POLARITY = 0x000, 1 << 7, 1 << 6  # RP2040 datasheet 4.4.4
 _PERI_HZ = 48_000_000  # MicroPython's clk_peri: USB's PLL; the emulator takes it for the CPU's clock, whatever was set
@@ -30,8 +31,7 @@ class MeterChips:
         clock = rp2040.clock
         self._now_ns = lambda: int(clock.nanos)
         chips = [
-            Atm90e26(Constant(watts), self._now_ns, REFERENCE_CIRCUIT, ASSUMED_TIMING, 0b01, seed)
-            for seed, watts in enumerate(LOADS_W)
+            Atm90e26(Constant(watts), self._now_ns, _CIRCUIT, ASSUMED_TIMING, 0b01, seed) for seed, watts in enumerate(LOADS_W)
         ]
         self._bus = SpiBus([SpiPort(chip, self._now_ns) for chip in chips])
         self._spi, self._clock_ratio = rp2040.spi[0], _PERI_HZ / rp2040.clk_peri

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
+from array import array
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from typing import Protocol
 
 from epi_protocol.events import KIND
@@ -15,6 +17,10 @@ from .instrument import Instrument
 from .settings import BATCH_TOKENS
 
 PREFILL, DECODE = KIND["prefill"], KIND["decode"]
+HOLD_NS = 100_000_000
+"""How long spans of tokens may wait to be written."""
+MOST_HELD = 64
+"""Tokens that wait at most: their stamps have to find room in the stamper's array."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +109,9 @@ class Runner:
         self._ring, self._clock, self._sleep, self._progress = ring, clock, sleep, progress
         self._ends = ends or _never
         self._done = self._total = 0
+        self._begins_ns: list[int] = []
+        self._ends_ns: list[int] = []
+        self._written = self._written_ns = 0
 
     def run(self, work: Workload) -> list[Request]:
         """Do the whole workload and return its requests; interrupted, the spans so far are in the ring."""
@@ -120,41 +129,69 @@ class Runner:
     def prefill(self, prompt: Sequence[int], size: int, request: int) -> int:
         """Put a prompt through the model, `size` tokens at a time, and return the token it predicts."""
         for chunk in _chunks(prompt, size):
-            if self._plans is not None:
-                self._tracer.follow(self._plans.prefill if len(chunk) > 1 else self._plans.decode)
-            self._tracer.begin()
+            self._follow(len(chunk))
             begin_ns = self._clock()
             self._context.decode(chunk)
-            self._write_inside(begin_ns, PREFILL, request, -1, len(chunk) * self._sequences)
+            for boundaries_ns in self._tracer.boundaries_ns((begin_ns,)) or ():
+                self._write_inside(boundaries_ns, PREFILL, request, -1, len(chunk) * self._sequences)
         return self._context.greedy()
 
     def decode(self, token: int, count: int, request: int) -> list[int]:
         """Decode up to `count` tokens from `token` on and return those that follow it."""
-        if self._plans is not None:
-            self._tracer.follow(self._plans.decode)
+        self._follow(1)
         tokens: list[int] = []
-        while len(tokens) < count and not self._ends(token):
-            token = self._decode_one(token, request, len(tokens))
-            tokens.append(token)
+        finished = False
+        self._written_ns, self._written = self._clock(), 0
+        try:
+            while len(tokens) < count and not self._ends(token):
+                token = self._decode_one(token, request)
+                tokens.append(token)
+            finished = True
+        finally:
+            self._write_tokens(request, cut_off=not finished)
         return tokens
 
-    def _decode_one(self, token: int, request: int, position: int) -> int:
-        self._tracer.begin()
+    def _decode_one(self, token: int, request: int) -> int:
+        """The hot path: behind a computation the caches are cold, so what can wait is done for several tokens at once."""
         begin_ns = self._clock()
         self._context.decode_one(token)
         end_ns = self._clock()
-        batch = self._sequences
-        self._write_inside(begin_ns, DECODE, request, position, batch)
-        self._ring.push("token", begin_ns, end_ns, phase=DECODE, request=request, token=position, count=batch, batch=batch)
-        self._step()
+        self._begins_ns.append(begin_ns)
+        self._ends_ns.append(end_ns)
+        if end_ns - self._written_ns > HOLD_NS or len(self._ends_ns) >= MOST_HELD:
+            self._write_tokens(request)
+            self._written_ns = end_ns
         return self._context.greedy()
 
-    def _write_inside(self, begin_ns: int, phase: int, request: int, token: int, count: int) -> None:
-        boundaries_ns = self._tracer.boundaries_ns(begin_ns)
+    def _write_tokens(self, request: int, *, cut_off: bool = False) -> None:
+        """Write the spans of the tokens decoded since the last time."""
+        begins_ns, ends_ns, batch = self._begins_ns, self._ends_ns, self._sequences
+        inside = self._tracer.boundaries_ns(begins_ns, cut_off=cut_off) or repeat(None)
+        for begin_ns, end_ns, boundaries_ns in zip(begins_ns, ends_ns, inside, strict=False):
+            if boundaries_ns is not None:
+                self._write_inside(boundaries_ns, DECODE, request, self._written, batch)
+            self._ring.push(
+                "token", begin_ns, end_ns, phase=DECODE, request=request, token=self._written, count=batch, batch=batch
+            )
+            self._written += 1
+        tokens = len(ends_ns)
+        begins_ns.clear()
+        ends_ns.clear()
+        self._tracer.begin()
+        if tokens:
+            self._step(tokens)
+
+    def _write_inside(self, boundaries_ns: array[int], phase: int, request: int, token: int, count: int) -> None:
         plan = self._tracer.plan
-        if boundaries_ns is not None and plan is not None:
-            batch = self._sequences
-            self._ring.push_block(plan.block, boundaries_ns, phase=phase, request=request, token=token, count=count, batch=batch)
+        assert plan is not None
+        batch = self._sequences
+        self._ring.push_block(plan.block, boundaries_ns, phase=phase, request=request, token=token, count=count, batch=batch)
+
+    def _follow(self, tokens: int) -> None:
+        """Have the next computations stamped, of so many tokens of each sequence."""
+        if self._plans is not None:
+            self._tracer.follow(self._plans.prefill if tokens > 1 else self._plans.decode)
+        self._tracer.begin()
 
     def _request(self, work: Workload, number: int) -> Request:
         prompt = work.prompts[number % len(work.prompts)]
@@ -182,12 +219,12 @@ class Runner:
             self._context.decode(chunk)
         for _ in range(work.tokens):
             self._context.decode_one(self._context.greedy())
-            self._step()
+            self._step(1)
         batch = self._sequences
         self._ring.push("warmup", begin_ns, self._clock(), count=(len(prompt) + work.tokens) * batch, batch=batch)
 
-    def _step(self) -> None:
-        self._done += 1
+    def _step(self, tokens: int) -> None:
+        self._done += tokens
         self._progress(self._done, self._total)
 
     def _idle(self, seconds: float) -> None:

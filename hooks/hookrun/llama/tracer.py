@@ -44,7 +44,7 @@ class _Context(Protocol):
 
 
 class Tracer:
-    """Stamps the ends of a computation's spans. `begin`, let the engine compute, then `boundaries_ns`."""
+    """Stamps the ends of spans. `begin`, let the engine compute once or several times, then ask for `boundaries_ns`."""
 
     def __init__(self, mode: Stamps, *, compiled: bool | None = None) -> None:
         """`compiled` insists on stamps taken in C (True) or in Python (False); None takes what there is."""
@@ -81,7 +81,7 @@ class Tracer:
             self._stamper.watch(plan.ends if plan is not None else ())
 
     def begin(self) -> None:
-        """Forget the last computation's stamps."""
+        """Forget the stamps of the computations so far."""
         if self._stamper is not None:
             self._stamper.reset()
 
@@ -90,19 +90,27 @@ class Tracer:
         if self._stamper is not None:
             self._stamper.stop = 1
 
-    def boundaries_ns(self, begin_ns: int) -> array[int] | None:
-        """Return `begin_ns` and the end of each span of the plan.
+    def boundaries_ns(self, begins_ns: Sequence[int], *, cut_off: bool = False) -> list[array[int]] | None:
+        """Return, of each computation since `begin`, when it began and the end of each span of the plan.
 
-        None where there is no plan, and, counted in `unmapped`, where the engine's calls were not the planned ones.
+        None where there is no plan, and, counted in `unmapped`, where the engine's calls were not the planned ones. With
+        `cut_off` another computation followed that was not finished.
         """
         plan, stamper = self._plan, self._stamper
         if plan is None or stamper is None:
             return None
-        if stamper.calls != plan.calls or stamper.stored != len(plan.ends):
-            self.unmapped += 1
+        spans, count = len(plan.ends), len(begins_ns)
+        surplus = stamper.calls - count * plan.calls, stamper.stored - count * spans
+        if surplus != (0, 0) and not (cut_off and min(surplus) >= 0):
+            self.unmapped += count
             return None
-        self._times_ns[0] = begin_ns
-        return self._times_ns[: 1 + len(plan.ends)]
+        times_ns = self._times_ns
+        found = []
+        for number, begin_ns in enumerate(begins_ns):
+            boundaries_ns = times_ns[number * spans : (number + 1) * spans + 1]
+            boundaries_ns[0] = begin_ns
+            found.append(boundaries_ns)
+        return found
 
     @property
     def plan(self) -> SpanPlan | None:

@@ -49,10 +49,16 @@ class Follower:
         begin_ns = node_ns()
         result = compute()
         end_ns = node_ns()
-        boundaries_ns, plan = tracer.boundaries_ns(begin_ns), tracer.plan
+        boundaries_ns, plan = tracer.boundaries_ns((begin_ns,)), tracer.plan
         if boundaries_ns is not None and plan is not None:
             ring.push_block(
-                plan.block, boundaries_ns, phase=place.phase, request=place.request, token=place.token, count=place.count, batch=1
+                plan.block,
+                boundaries_ns[0],
+                phase=place.phase,
+                request=place.request,
+                token=place.token,
+                count=place.count,
+                batch=1,
             )
         elif plan is not None:
             self._warn(_OTHER_CALLS)

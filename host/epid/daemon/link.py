@@ -98,8 +98,10 @@ class Link:
                 self._serial.write(data)
             elif self._socket:
                 self._socket.sendall(data)
+        except (BlockingIOError, serial.SerialTimeoutException) as error:
+            raise LinkError(f"the meter on {self.address} takes no commands: {error}") from error
         except (OSError, serial.SerialException) as error:
-            raise LinkError(f"cannot write to the meter on {self.address}: {error}") from error
+            raise LinkError(f"the meter on {self.address} is gone: {error}") from error
 
     def close(self) -> None:
         """Close; safe to call twice."""

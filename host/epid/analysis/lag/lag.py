@@ -101,7 +101,7 @@ def find_lag(track: MeterTrack, spans: SpanTable) -> LagFit | None:
     patterns = load_patterns(spans)
     base_ns = int(track.host_ns[0])
     readings = _readings(track, patterns, base_ns)
-    if len(readings.at_s) < FEWEST_READINGS:
+    if len(readings.at_s) < FEWEST_READINGS or not np.ptp(readings.p_w):  # a channel that never changed metered nothing
         return None
     burnt = _burnt(patterns, base_ns)
     boxcar = fit_boxcar(readings, burnt)

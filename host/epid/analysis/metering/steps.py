@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 _HARMONICS = np.arange(1, 41)
-_TOGETHER = 16
+_TOGETHER = 2
 _WEIGHTS = 6 / (np.pi * _HARMONICS) ** 2
 
 
