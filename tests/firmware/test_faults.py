@@ -223,6 +223,22 @@ def test_a_brown_out_of_board_and_chips_is_a_new_boot_and_new_books():
         assert flags_of(last[1][number]) == set()
 
 
+def test_a_chip_that_is_reset_while_the_board_starts_counts_no_energy_before_it_is_set_up():
+    """The boot id marks the gap before: so no sample may say that the books stood at nothing meanwhile."""
+    model = running()
+    model.run(2)
+    model.board.clock.sleep_ms(2500)
+    model.boot(b"NEXT")
+    model.chips[3].brown_out()
+    samples = [channels for _head, channels in samples_of(model.run(2))]
+    uncounted = [bool({"ABSENT", "ENERGY_LATE"} & flags_of(channels[3])) for channels in samples]
+    ready = uncounted.index(False)
+    assert 1 < ready < 6 and not any(uncounted[ready:])
+    assert all(channels[3]["forward"] == 0 for channels in samples[:ready])
+    assert samples[ready][3]["forward"] * J_PER_TICK < 8.0 * 0.1, "what was lost with the reset is in no sum"
+    assert samples[ready][0]["forward"] * J_PER_TICK > 3.5 * 2.5 - 1, "a chip that ran on brings what it has"
+
+
 def test_a_wrong_checksum_at_start_up_is_refused():
     model = Model()
     chip = model.chips[0]

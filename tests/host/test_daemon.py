@@ -245,6 +245,7 @@ def test_a_run_goes_on_in_a_second_file_after_the_daemon_was_killed(daemon, tmp_
     again.stop()
     summary = summarise(path)
     assert summary.run.end["status"] == "complete" and len(summary.run.damage) == 1
+    assert summary.lost_frames > 0, "the time without a daemon is a marked gap"
     assert len(summary.spans.columns["kind"]) == len(rows)
     assert_joules(summary.decode, LOAD_W * 1.0)  # the board counts on while no daemon listens
     assert not any("never came" in note for note in summary.run.notes)

@@ -16,7 +16,7 @@ from fakes import node
 
 
 def test_some_thousand_mutated_frames_and_messages():
-    found = run(6000, seed=5)
+    found = run(6000, seed=5, chunk=2000)
     assert found["crashes"] == 0, found["first_crash"]
     assert found["refused_frames"] > 500 and found["refused_messages"] > 1000 and found["run_files_analysed"] > 0
     assert found["grown_mib"] < 30

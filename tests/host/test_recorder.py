@@ -93,5 +93,5 @@ def test_a_replay_onto_a_full_disk_is_one_sentence(recorder, tmp_path, monkeypat
     opened = begin(recorder)
     recorder.close(opened, "complete")
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(RunFileError, match="cannot finish the run file .*: No space left on device"):
+    with pytest.raises(RunFileError, match=r"cannot finish the run file .*: No space left on device"):
         Replay(tmp_path / "again").feed(opened.writer.path)

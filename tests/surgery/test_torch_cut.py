@@ -124,12 +124,13 @@ def planned(donor, tmp_path, *words):
 
 
 @pytest.fixture
-def donor(tmp_path):
-    tiny("llama").save_pretrained(tmp_path / "donor", max_shard_size="400KB")
+def donor(request, tmp_path):
+    tiny(getattr(request, "param", "llama")).save_pretrained(tmp_path / "donor", max_shard_size="400KB")
     assert len(list((tmp_path / "donor").glob("*.safetensors"))) > 1
     return tmp_path / "donor"
 
 
+@pytest.mark.parametrize("donor", ["llama", "smollm3"], indirect=True)
 @torch.inference_mode()
 def test_a_folder_is_planned_cut_proved_and_loaded_again(donor, tmp_path):
     plan = planned(donor, tmp_path, "--attention-free")

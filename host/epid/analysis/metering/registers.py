@@ -13,7 +13,7 @@ import numpy as np
 
 from ..timeline.timeline import MeterTrack, SpanTable, energy_faults
 from .shape import Shape, fit_shape
-from .steps import sum_variance
+from .steps import correlation, sum_variance
 
 OUTSIDE = "the meter's record does not cover it"
 RESTARTED = "the meter restarted inside it"
@@ -24,6 +24,7 @@ UNEVEN = 0.1
 
 
 _STEPS_TO_SMOOTH = 40
+_MOST_UNEVEN = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +83,8 @@ class Registers:
             weights += np.bincount(edges.first, sign * (1 - edges.share), len(weights))
             weights += np.bincount(edges.first + 1, sign * edges.share, len(weights))
         step_sd = np.sqrt(sum_variance(weights, self.shape.at(self.at_ns), self.quantum_j, self.uneven))
-        gaps_sd = np.sqrt(_uneven_j2(low, self.uneven) + _uneven_j2(high, self.uneven))
+        uneven = self._uneven_inside(low, high)
+        gaps_sd = np.sqrt(_uneven_j2(low, uneven) + _uneven_j2(high, uneven))
         return Drawn(joules, fault, float(step_sd), float(gaps_sd), self._slope_w(begin_ns[sound], end_ns[sound]))
 
     def smoothed(self) -> Registers:
@@ -123,6 +125,22 @@ class Registers:
         share = np.clip(share, 0, 1)
         step_j = self.joules[first + 1] - self.joules[first]
         return _Edges(first, share, self.joules[first] + share * step_j, rise)
+
+    def _uneven_inside(self, low: _Edges, high: _Edges) -> float:
+        """How unevenly power flows within the windows, by the registers: what their increments scatter by beyond their steps.
+
+        P averages over several intervals, so what it shows is the least there is. A phase whose halves of a layer draw different
+        powers is as uneven at its edges as it is inside.
+        """
+        n = len(self.at_ns)
+        whole = np.cumsum(np.bincount(low.first + 1, minlength=n + 1) - np.bincount(high.first, minlength=n + 1))[: n - 1] > 0
+        if not whole.any():
+            return self.uneven
+        expected = np.diff(self.shape.at(self.at_ns))[whole]
+        beyond = np.diff(self.joules)[whole] - expected
+        steps = self.quantum_j**2 / 6 * (1 - correlation(expected / self.quantum_j, np.zeros(len(expected))))
+        excess = float(np.mean(beyond**2 - steps) / max(float(np.mean(expected**2)), 1e-12))
+        return float(np.sqrt(np.clip(excess, self.uneven**2, _MOST_UNEVEN**2)))
 
     def _slope_w(self, begin_ns: np.ndarray, end_ns: np.ndarray) -> float:
         """The expected course of power knows no steps, so it says best what a shift of all edges does."""
@@ -190,4 +208,4 @@ def _uneven(track: MeterTrack, shape: Shape) -> float:
     usable = np.isfinite(track.p_w) & (expected > 0)
     if usable.sum() < 20:
         return UNEVEN
-    return float(min(0.5, 1.4826 * np.median(np.abs(track.p_w[usable] / expected[usable] - 1))) or UNEVEN)
+    return float(min(_MOST_UNEVEN, 1.4826 * np.median(np.abs(track.p_w[usable] / expected[usable] - 1))) or UNEVEN)
