@@ -18,7 +18,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from epid.daemon.client import ask_status
-from fakes import board, node
+from fakes import node
 from fakes.epid_serve import Daemon
 from fakes.tcp_board import TcpBoard
 
@@ -52,9 +52,7 @@ def line_cut(daemon: Daemon, meter: TcpBoard) -> float:
 def board_reset(daemon: Daemon, meter: TcpBoard) -> float:
     """The meter restarts under a new boot id."""
     before = samples(daemon)
-    meter.hello = board.hello(bytes([meter.hello[2] + 1, 7, 7, 7]))
-    meter.boot_id = meter.hello[2:6]
-    meter.cut()
+    meter.reset()
     time.sleep(0.1)
     return until_more(daemon, max(before, samples(daemon)))
 
@@ -93,8 +91,7 @@ def measure(folder: Path, rounds: int) -> dict[str, list[float]]:
         for _ in range(rounds):
             for name, fault in faults.items():
                 found[name].append(fault(daemon, meter))
-            daemon.process.kill()
-            daemon.process.wait()
+            daemon.kill()
             begun_s = time.monotonic()
             daemon = Daemon(*arguments)
             until_more(daemon, 0)

@@ -273,7 +273,6 @@ def test_the_engine_forgets_our_log_with_us() -> None:
     gc.collect()
     own = ctypes.cast(llama_cpp._logger.llama_log_callback, ctypes.c_void_p).value
     assert current() == own
-    llama_cpp.llama_log_set(llama_cpp.llama_log_callback(before), None)
 
 
 def test_what_the_engine_cannot_load_is_told_in_its_words(tmp_path: Path) -> None:

@@ -21,13 +21,12 @@ def blimp(tmp_path):
 
 
 def test_each_file_is_a_task_that_reads_nothing_else(blimp):
-    tasks = blimp_tasks(blimp, 2)
+    tasks = blimp_tasks(blimp)
     assert [task["task"] for task in tasks] == ["blimp_a_test", "blimp_b_test"]
     assert [task["dataset_kwargs"]["data_files"]["train"] for task in tasks] == [
         str(blimp / name) for name in ("a_test.jsonl", "b_test.jsonl")
     ]
-    assert {task["validation_split"] for task in tasks} == {"train[:2]"}
-    assert {task["validation_split"] for task in blimp_tasks(blimp)} == {"train"}
+    assert {task["validation_split"] for task in tasks} == {"train"}
 
 
 def test_a_folder_without_pairs_is_refused(tmp_path):
@@ -47,9 +46,9 @@ def test_the_harness_reads_the_tasks(blimp, monkeypatch):
 
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("HF_DATASETS_CACHE", str(blimp / "cache"))
-    task = ConfigurableTask(config=blimp_tasks(blimp, 2)[0])
+    task = ConfigurableTask(config=blimp_tasks(blimp)[0])
     documents = list(task.validation_docs())
-    assert len(documents) == 2
+    assert len(documents) == 3
     assert (
         task.doc_to_choice(documents[0]) == [PAIR["sentence_good"], PAIR["sentence_bad"]]
         and task.doc_to_target(documents[0]) == 0

@@ -135,20 +135,27 @@ class Hub:
             events.readings(body)
             self.recorder.node(session.node, "telemetry", host_ns, {"body": body})
         elif kind == "run_begin":
-            check_run_begin(body)
-            run = self.recorder.open(session.node, body, host_ns)
-            self.recorder.node(session.node, "hello", host_ns, {"body": session.hello})
-            self._write_known_exchanges(session)
-            await self._send(session.identity, "run_open", {"run": run.run, "path": str(run.writer.path)})
+            await self._run_begin(session, body, host_ns)
         elif kind == "run_end":
-            opened = self.recorder.runs.get(str(body.get("run", "")))
-            if opened is None or opened.node != session.node:
-                raise UsageError(f"run_end for run {body.get('run')!r}, which is not open")
-            self.recorder.end(opened, body, host_ns, POSTROLL_NS)
+            self._run_end(session, body, host_ns)
         elif kind == "bye":
             self._forget(session, "aborted: the node left")
         else:
             raise UsageError(f"{kind} is not a message that a node sends")
+
+    async def _run_begin(self, session: NodeSession, body: dict[str, Any], host_ns: int) -> None:
+        check_run_begin(body)
+        run = self.recorder.open(session.node, body, host_ns)
+        self.recorder.node(session.node, "hello", host_ns, {"body": session.hello})
+        for exchange in session.pinger.clock.exchanges:
+            self._write_exchange(session, exchange)
+        await self._send(session.identity, "run_open", {"run": run.run, "path": str(run.writer.path)})
+
+    def _run_end(self, session: NodeSession, body: dict[str, Any], host_ns: int) -> None:
+        opened = self.recorder.runs.get(str(body.get("run", "")))
+        if opened is None or opened.node != session.node:
+            raise UsageError(f"run_end for run {body.get('run')!r}, which is not open")
+        self.recorder.end(opened, body, host_ns, POSTROLL_NS)
 
     async def _window(self, identity: bytes, kind: str, body: dict[str, Any], host_ns: int) -> None:
         if kind == "window_end":
@@ -186,10 +193,6 @@ class Hub:
         self.recorder.note(1, text, host_ns)
         if jump.jump_ns < -JUMP_BACK_NS:
             self._abort_runs(session, f"aborted: {text}")
-
-    def _write_known_exchanges(self, session: NodeSession) -> None:
-        for exchange in session.pinger.clock.exchanges:
-            self._write_exchange(session, exchange)
 
     def _write_exchange(self, session: NodeSession, exchange: Exchange) -> None:
         stamps = {"t1_ns": exchange.t1, "t2_ns": exchange.t2, "t3_ns": exchange.t3, "t4_ns": exchange.t4}

@@ -117,10 +117,7 @@ def _missing(file: EventFile, stored: _Stored) -> set[int]:
 def _write(file: EventFile, node: str, target: Path, new: set[int], missing: int, utc: datetime, now_ns: int) -> Imported:
     unfinished = target.with_suffix(".importing")
     unfinished.unlink(missing_ok=True)
-    metadata = {"run": file.run, "label": text(file.begin, "label"), "node": node, "channel": "", "host_ns": str(now_ns)}
-    origin = {"events": file.path.name, "events_sha256": file.sha256, "utc": utc.isoformat(timespec="seconds")}
-    about = {"host": platform.node(), "epid": __version__, "protocol": str(PROTOCOL_VERSION)}
-    writer = RunWriter(unfinished, metadata | origin | about, f"epid {__version__}")
+    writer = RunWriter(unfinished, _metadata(file, node, utc, now_ns), f"epid {__version__}")
     try:
         spans = _write_messages(writer, file, node, new, now_ns)
         status = text(file.end, "status") or "complete" if file.end else "aborted: the event file was cut off"
@@ -135,6 +132,13 @@ def _write(file: EventFile, node: str, target: Path, new: set[int], missing: int
         writer.abandon()
         unfinished.unlink(missing_ok=True)
     return Imported(target, file.run, len(new), spans, missing, status)
+
+
+def _metadata(file: EventFile, node: str, utc: datetime, now_ns: int) -> dict[str, str]:
+    """What stands at the head of the new file, as of one that the daemon records, and where it came from."""
+    run = {"run": file.run, "label": text(file.begin, "label"), "node": node, "channel": "", "host_ns": str(now_ns)}
+    origin = {"events": file.path.name, "events_sha256": file.sha256, "utc": utc.isoformat(timespec="seconds")}
+    return run | origin | {"host": platform.node(), "epid": __version__, "protocol": str(PROTOCOL_VERSION)}
 
 
 def _write_messages(writer: RunWriter, file: EventFile, node: str, new: set[int], now_ns: int) -> int:

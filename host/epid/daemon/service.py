@@ -92,14 +92,7 @@ class Service:
     async def _run_tasks(self, stop: asyncio.Event, ready: Callable[[], None], announcement: Announcement | None) -> None:
         try:
             async with asyncio.TaskGroup() as group:
-                jobs: list[Coroutine[Any, Any, None]] = [self.hub.serve(), self._tick(), self._each_second()]
-                if announcement is not None:
-                    jobs.append(announcement.register(self.say))
-                if self.metrics is not None:
-                    jobs.append(self.metrics.run(self.say))
-                jobs += self.meters.jobs(self.settings.addresses, group)
-                jobs.append(self._notifier.keep_alive())
-                tasks = [group.create_task(job) for job in jobs]
+                tasks = [group.create_task(job) for job in self._jobs(group, announcement)]
                 ready()
                 self._notifier.ready()
                 await stop.wait()
@@ -112,6 +105,14 @@ class Service:
         else:
             return
         raise first
+
+    def _jobs(self, group: asyncio.TaskGroup, announcement: Announcement | None) -> list[Coroutine[Any, Any, None]]:
+        jobs = [self.hub.serve(), self._tick(), self._each_second(), self._notifier.keep_alive()]
+        if announcement is not None:
+            jobs.append(announcement.register(self.say))
+        if self.metrics is not None:
+            jobs.append(self.metrics.run(self.say))
+        return jobs + self.meters.jobs(self.settings.addresses, group)
 
     async def _shut_down(self, announcement: Announcement | None) -> None:
         for run in list(self.recorder.runs.values()):

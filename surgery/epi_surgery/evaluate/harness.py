@@ -36,9 +36,9 @@ def harness_model(path: Path | str, dtype: torch.dtype | None = None, batch_size
     return HFLM(pretrained=_model(folder, dtype), tokenizer=tokenizer_of(source), batch_size=batch_size, device="cpu")
 
 
-def blimp_tasks(folder: Path | str, limit: int | None = None) -> list[dict[str, Any]]:
-    """One task for each .jsonl file of the folder, `blimp_NAME`, on its first `limit` pairs; nothing is downloaded."""
-    return [_task(file, limit) for file in files_of(Path(folder))]
+def blimp_tasks(folder: Path | str) -> list[dict[str, Any]]:
+    """One task for each .jsonl file of the folder, `blimp_NAME`; nothing is downloaded."""
+    return [_task(file) for file in files_of(Path(folder))]
 
 
 def _model(folder: Path, dtype: torch.dtype | None) -> Any:
@@ -49,13 +49,12 @@ def _model(folder: Path, dtype: torch.dtype | None) -> Any:
     return load(folder, dtype or torch.float32).model
 
 
-def _task(file: Path, limit: int | None) -> dict[str, Any]:
-    part = "train" if limit is None else f"train[:{limit}]"
+def _task(file: Path) -> dict[str, Any]:
     return {
         "task": f"blimp_{file.stem}",
         "dataset_path": "json",
         "dataset_kwargs": {"data_files": {"train": str(file)}},
-        "validation_split": part,
+        "validation_split": "train",
         "output_type": "multiple_choice",
         "doc_to_text": "",
         "doc_to_target": 0,
