@@ -16,7 +16,7 @@ def wandering(rng, sd_w=0.1, over_s=1.0):
     wander = [rng.normal(0, sd_w)]
     for _step in range(299):
         wander.append(stays * wander[-1] + rng.normal(0, sd_w * np.sqrt(1 - stays**2)))
-    return Profile(np.arange(301) * 0.1, 3.5 + np.array(wander))
+    return Profile(np.arange(301) * 0.1, rng.uniform(3, 4) + np.array(wander))
 
 
 def true_w(profile):
