@@ -267,7 +267,7 @@ def test_bad_arguments_are_a_matter_of_usage(line: str, capsys: pytest.CaptureFi
     assert f"argument {line.split()[0]}" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", [[], ["llama"], ["overhead"], ["dllama"], ["rpc-server"]])
+@pytest.mark.parametrize("command", [[], ["llama"], ["overhead"], ["dllama"], ["rpc-server"], ["deliver"]])
 def test_every_command_has_help_with_an_example(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main([*command, "--help"])

@@ -189,7 +189,7 @@ def test_a_file_holds_the_same_stream(tmp_path: Path) -> None:
     told = messages(path)
     kinds = [kind for kind, _body in told]
     assert (kinds[:3], set(kinds[3:-1]), kinds[-1]) == (["events", "hello", "run_begin"], {"spans"}, "run_end")
-    assert told[0][1].keys() == {"format", "protocol", "node_ns", "utc_ns"}
+    assert told[0][1].keys() == {"format", "protocol", "node_ns", "utc_ns", "boot"}
     assert (told[2][1]["run"], told[-1][1]["status"]) == (run, "aborted")
     assert tokens([events.span_batch(body) for kind, body in told if kind == "spans"]) == list(range(9000))
 
