@@ -63,6 +63,23 @@ def test_a_run_that_goes_on_does_not_miss_what_stands_in_its_first_file(recorder
     assert load_run(opened.writer.path).notes == []
 
 
+def test_a_batch_that_stands_in_two_parts_counts_once(recorder, tmp_path):
+    """The daemon died after it had written the batch and before it told the node."""
+    first = begin(recorder)
+    for seq in (0, 1):
+        recorder.spans("pi0", batch(seq), 2)
+    recorder.close(first, "complete")
+    again = Recorder(tmp_path, {}, Disk(tmp_path))
+    second = begin(again, resume=True)
+    for seq in (1, 2):
+        again.spans("pi0", batch(seq), 3)
+    again.close(second, "complete")
+    run = load_run(first.writer.path)
+    assert second.writer.path != first.writer.path
+    assert run.node.placed is None and list(run.node.spans.columns()["begin_ns"]) == [0, 1, 2]
+    assert run.node.batches_repeated == 1
+
+
 def test_telemetry_that_came_twice_is_one_look_and_counted(recorder):
     opened = begin(recorder)
     looks = [(10, 0.5), (20, 0.7), (10, 0.5), (20, 0.7), (30, 0.1)]

@@ -89,6 +89,10 @@ class NodeRecord:
     telemetry_repeated: int = 0
     """Looks that came a second time: a node sends again what it had no answer to when a connection broke."""
 
+    batches: set[int] = field(default_factory=set)
+    batches_repeated: int = 0
+    """Numbers of the span batches, and how many of them came a second time: they count once."""
+
     placed: SpanTable | None = None
     """The spans on the host's clock, once they were asked for; see timeline.span_table."""
 
@@ -195,6 +199,16 @@ def _node_telemetry(node: NodeRecord, body: dict[str, Any]) -> None:
     node.looks.setdefault(node_ns, found)
 
 
+def _node_spans(node: NodeRecord, body: dict[str, Any]) -> None:
+    """A batch that was on disk, but not yet acknowledged when the daemon died, comes again and stands in the next part too."""
+    batch = events.span_batch(body["body"])
+    if batch.seq in node.batches:
+        node.batches_repeated += 1
+        return
+    node.batches.add(batch.seq)
+    node.spans.add(batch)
+
+
 def _node_hello(node: NodeRecord, body: dict[str, Any]) -> None:
     node.hello = body["body"]
 
@@ -208,7 +222,7 @@ _BOARD: dict[str, Callable[[BoardRecord, dict[str, Any]], None]] = {
 _NODE: dict[str, Callable[[NodeRecord, dict[str, Any]], None]] = {
     "hello": _node_hello,
     "run": _node_run,
-    "spans": lambda node, body: node.spans.add(events.span_batch(body["body"])),
+    "spans": _node_spans,
     "clock": _node_clock,
     "telemetry": _node_telemetry,
 }
