@@ -5,17 +5,12 @@ On an RP2040 the bytecode takes 21 ms for a sample's 253 bytes, and twenty sweep
 
 import sys
 
-from epi_protocol import frame
+if sys.implementation.name == "micropython":
+    try:
+        from .framing_viper import encode_into
+    except SyntaxError:  # built without the native emitter, it knows no viper
+        from epi_protocol.frame import encode_into
+else:
+    from epi_protocol.frame import encode_into
 
-
-def _quickest():
-    if sys.implementation.name == "micropython":
-        try:
-            from .framing_viper import encode_into
-        except SyntaxError:  # an interpreter that was built without the native emitter knows no viper
-            return frame.encode_into
-        return encode_into
-    return frame.encode_into
-
-
-encode_into = _quickest()
+__all__ = ("encode_into",)

@@ -5,20 +5,13 @@ CPython cannot import this file. Viper's integers are machine words, 32 or 64 bi
 
 from array import array
 
-_POLYNOMIAL = 0xEDB88320
-
-
-def _table():
-    """CRC-32 of the sixteen nibbles: 64 bytes, where a table of bytes would take a kilobyte of the heap."""
-    values = []
-    for value in range(16):
-        for _ in range(4):
-            value = value >> 1 ^ (_POLYNOMIAL if value & 1 else 0)
-        values.append(value)
-    return array("I", values)
-
-
-_NIBBLES = _table()
+# CRC-32 of the sixteen nibbles, reflected 0xEDB88320: 64 bytes, where a table of bytes would take a kilobyte of the heap.
+_NIBBLES = array("I", [0] * 16)
+for _index in range(16):
+    _crc = _index
+    for _ in range(4):
+        _crc = _crc >> 1 ^ (0xEDB88320 if _crc & 1 else 0)
+    _NIBBLES[_index] = _crc
 
 
 def encode_into(payload, n, out):

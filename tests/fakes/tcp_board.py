@@ -44,6 +44,10 @@ class TcpBoard:
         self.hello = board.hello(self.boot_id)
         self.cut()
 
+    def overflow(self, frames: int) -> None:
+        """Lose the next frames, as a ring does that nobody has read for long enough."""
+        self.skip |= set(range(self._seq, self._seq + frames))
+
     def stop(self) -> None:
         """End for good."""
         self._stop.set()
