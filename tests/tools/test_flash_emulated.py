@@ -51,7 +51,7 @@ def test_the_first_image_says_hello_on_an_emulated_rp2040(tmp_path):
     finally:
         process.kill()
         process.communicate()
-    units_w = [channel["p_w"] / 65536 for channel in heard.description["channels"]]
+    units_w = [channel["p_w"] for channel in heard.description["channels"]]
     watts = [channel["p"] * unit_w for channel, unit_w in zip(sweeps[-1][1], units_w, strict=True)]
     assert watts == pytest.approx(LOADS_W, rel=2e-3)
     assert [channel["unknown"] for channel in sweeps[-1][1]] == [0, 0, 0, 0]
