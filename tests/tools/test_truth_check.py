@@ -35,5 +35,13 @@ def test_what_is_missing_is_out_of_tolerance_and_not_zero(window):
     assert not silent.within, "no energy is no proof"
 
 
+def test_a_run_with_a_marked_gap_is_told_and_the_others_are_held_against_the_truth():
+    rows = check(report((5, 10, 50.0), (12, 20, None), (20, 25, 50.1)), TRUTH)
+    assert rows[0].gaps == 1 and rows[0].true_j == pytest.approx(100.0) and rows[0].within
+    assert "without 1 run whose energy has a marked gap" in check_table(rows)
+    (wrong, _silent) = check(report((5, 10, 51.0), (12, 20, None)), TRUTH)
+    assert wrong.gaps == 1 and not wrong.within, "a gap excuses no other run"
+
+
 def test_the_table_says_simulated():
     assert "simulated" in check_table(check(report((5, 25, 200.0)), TRUTH)).splitlines()[0]
