@@ -65,6 +65,8 @@ KINDS = (
     ("burn", "every core kept busy: the loud half of a load pattern, from which the meter's lag is found"),
     ("rest", "nothing runs: the quiet half of a load pattern; too short to be idle"),
     ("sync", "waiting for other nodes, or exchanging data with them"),
+    ("repeat_attention", "like `repeat`, but of the attention half of layer `layer` alone"),
+    ("repeat_ffn", "like `repeat`, but of the feed-forward half of layer `layer` alone"),
 )
 """(name, meaning) of each kind of span; the number in the column is the position here plus one."""
 

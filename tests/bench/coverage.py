@@ -45,6 +45,7 @@ from epi_tools.simrun.other_python import OtherPython
 @click.option("--processes", type=click.IntRange(1), default=1, show_default=True)
 @click.option("--simulator", metavar="PYTHON", default="", help="Another interpreter to run the boards in, such as pypy3.")
 @click.option("--runs-only", is_flag=True, help="Score single runs alone, without comparing the arms.")
+@click.option("--halves", is_flag=True, help="Where layers are computed again, every second time their attention half alone.")
 @click.option("--out", type=click.Path(path_type=Path), help="Append one line per score to this file, as it goes.")
 @click.option("--table", "only_table", is_flag=True, help="Only print the table of what stands in --out.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of a table.")
@@ -56,6 +57,7 @@ def coverage(
     processes: int,
     simulator: str,
     runs_only: bool,
+    halves: bool,
     out: Path | None,
     only_table: bool,
     as_json: bool,
@@ -63,7 +65,7 @@ def coverage(
     """Draw truths, simulate, analyse, and count how often the truth was held."""
     scores = [json.loads(line) for line in out.read_text().splitlines()] if out and out.exists() else []
     if not only_table:
-        work = partial(run_one, seed=seed, repeats=repeats, study=not runs_only, simulator=simulator)
+        work = partial(run_one, seed=seed, repeats=repeats, study=not runs_only, halves=halves, simulator=simulator)
         for found in run_all(range(first, first + experiments), processes, work):
             scores += found
             if out:
@@ -98,10 +100,11 @@ def _settle() -> None:
     gc.freeze()
 
 
-def run_one(number: int, seed: int, repeats: int, study: bool, simulator: str = "") -> list[dict[str, Any]]:
+def run_one(number: int, seed: int, repeats: int, study: bool, halves: bool, simulator: str = "") -> list[dict[str, Any]]:
     """One experiment in a folder of its own that does not stay."""
     with tempfile.TemporaryDirectory(prefix="epi-coverage-") as folder:
-        scores = score_world(draw_world(number, seed), seed, repeats, Path(folder), study, _heard_by(simulator))
+        world = draw_world(number, seed, halves=halves)
+        scores = score_world(world, seed, repeats, Path(folder), study, _heard_by(simulator))
     done = Score(number, "worked out at all", True, math.nan, math.nan)
     return [score.to_map() for score in (*scores, done)]
 

@@ -59,6 +59,12 @@ def run_scores(world: World, summary: Summary, truth: dict[str, Any]) -> Iterato
         true_j = true["attention_j_per_token"] + true["ffn_j_per_token"]
         if world.repeated and layer.by_regression.known:
             yield figure(n, "layer J/token", layer.by_regression, true_j)
+        for half in ("attention", "ffn"):
+            found = getattr(layer, half)
+            if world.baseline.workload.repeat_halves and world.repeated:
+                yield Score(n, f"{half} claimed", True, math.nan, math.nan, "yes" if found.known else "no")
+            if found.known:
+                yield figure(n, f"{half} J/token", found, true[f"{half}_j_per_token"])
         if not world.repeated:
             yield Score(n, "layer not identifiable", not layer.by_regression.known, math.nan, math.nan)
 

@@ -30,11 +30,14 @@ class World:
     saving: float
 
 
-def draw_world(number: int, seed: int) -> World:
-    """Draw the truth of one experiment; the story and whether layers repeat follow from its number."""
+def draw_world(number: int, seed: int, *, halves: bool = False) -> World:
+    """Draw the truth of one experiment; the story and whether layers repeat follow from its number.
+
+    With `halves` it is the same world, but every second repeat is of the attention half alone.
+    """
     rng = np.random.default_rng([seed, number])
     story, repeated = STORIES[number % 4], number // 4 % 2 == 0
-    baseline = _baseline(rng, repeated)
+    baseline = _baseline(rng, repeated).changed(workload={"repeat_halves": halves})
     pruned = replace(baseline.changed(model={"pruned": float(rng.choice([0.25, 0.5]))}), arm="pruned")
     pruned = pruned.changed(accuracy={"value": baseline.accuracy.value * rng.uniform(0.85, 1.0)})
     plain_j = expected_j(baseline, seed + number)

@@ -260,6 +260,8 @@ BAD = [
     (["--daemon", "tcp://127.0.0.1:1", "--", "true"], 1, "no daemon answers at"),
     (["--repeat-layers", "first:1", "--", "true"], 2, "not random:SEED"),
     (["--repeat-layers", "random:1,0", "--", "true"], 2, "not random:SEED"),
+    (["--repeat-layers", "random:1", "--repeat-halves", "random:1", "--", "true"], 2, "not allowed with"),
+    (["--detail", "layer", "--repeat-halves", "random:1", "--", "true"], 1, "--repeat-halves needs the halves"),
     (["--detail", "none", "--", "true"], 2, "argument --detail"),
 ]
 

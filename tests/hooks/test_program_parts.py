@@ -18,7 +18,7 @@ from hookrun.program.rescue import complete
 from hookrun.program.spec import ProgramSpec, Repetition
 from hookrun.program.voice import Voice
 from hookrun.program.watcher import watch
-from hookrun.pytorch.stamps import EMBEDDING_END, Blocks, attention_end, layer_end, repeat_end
+from hookrun.pytorch.stamps import EMBEDDING_END, REPEATED, Blocks, attention_end, layer_end, repeat_end
 from hookrun.sending.eventfile import EventFile
 from hookrun.sending.recording import Recording
 
@@ -161,3 +161,20 @@ def test_marks_name_the_spans_that_end_there(layers: list[tuple[bool, int]]) -> 
     assert [(KIND_NAME[kind], layer) for kind, layer in zip(block.kinds, block.layers, strict=True)] == [*expected, ("head", -1)]
     assert blocks.block(list(marks)) is block
     assert block.kinds.typecode + block.layers.typecode == array("B").typecode + "h"
+
+
+@given(st.lists(st.sampled_from(["whole", "attention", "attention-free"]), min_size=1, max_size=8))
+def test_marks_of_repeated_halves_name_them(repeats: list[str]) -> None:
+    marks, expected = [EMBEDDING_END], [("embedding", -1)]
+    for number, what in enumerate(repeats):
+        if what != "attention-free":
+            marks += [attention_end(number), layer_end(number), attention_end(number + REPEATED)]
+            expected += [("attention", number), ("ffn", number), ("repeat_attention", number)]
+        else:
+            marks.append(layer_end(number))
+            expected.append(("ffn", number))
+        if what != "attention":
+            marks.append(layer_end(number + REPEATED))
+            expected.append(("repeat_ffn", number))
+    block = Blocks([number for number, what in enumerate(repeats) if what == "attention-free"]).block(marks)
+    assert [(KIND_NAME[kind], layer) for kind, layer in zip(block.kinds, block.layers, strict=True)] == [*expected, ("head", -1)]

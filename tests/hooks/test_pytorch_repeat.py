@@ -75,10 +75,47 @@ def test_the_same_seed_draws_the_same_layers(tmp_path: Path) -> None:
 
 
 def test_layers_are_drawn_evenly_and_half_of_the_tokens_stay_plain() -> None:
-    draw = Draw(3, 1, 4)
+    draw = Draw(3, 4)
     counts = Counter(draw.next() for _ in range(4000))
-    assert counts[-1] == pytest.approx(2000, abs=200)
-    assert all(counts[layer] == pytest.approx(500, abs=120) for layer in range(4))
+    assert counts[-1, False] == pytest.approx(2000, abs=200)
+    assert all(counts[layer, False] == pytest.approx(500, abs=120) for layer in range(4))
+
+
+def test_every_second_repeat_of_halves_is_of_attention_alone() -> None:
+    draw = Draw(3, 4, halves=True)
+    counts = Counter(draw.next() for _ in range(4000))
+    assert all(counts[layer, alone] == pytest.approx(250, abs=80) for layer in range(4) for alone in (True, False))
+
+
+@pytest.mark.parametrize("family", ["llama", "gemma3_text", "qwen3_moe"])
+@pytest.mark.parametrize("times", [1, 3])
+def test_halves_repeat_unseen_and_each_in_its_place(family: str, times: int, tmp_path: Path) -> None:
+    model = pico(family)
+    plain = generate(model)
+    with following(tmp_path, torch_adapters(torch), repetition=Repetition(7, times, halves=True)) as run:
+        repeated = generate(model)
+    assert torch.equal(plain.sequences, repeated.sequences)
+    assert all(torch.equal(a, b) for a, b in zip(plain.logits, repeated.logits, strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(cached(plain), cached(repeated), strict=True))
+    assert run.said[:-1] == [] and run.of("repeat") == []
+    attention, ffn = ([(row["token"], row["layer"]) for row in run.of(f"repeat_{half}")] for half in ("attention", "ffn"))
+    assert set(ffn) < set(attention), "the second half never comes alone"
+    assert set(Counter(attention).values()) == set(Counter(ffn).values()) == {times}
+    assert set(attention) - set(ffn), "some attention halves came alone"
+    assert len(run.of("attention")) == len(run.of("ffn")) == LAYERS * NEW
+    assert run.begin["settings"]["repeat_halves"] == {"seed": 7, "times": times, "share": SHARE}
+    ends = {(row["token"], row["layer"]): row["end_ns"] for row in run.of("ffn")}
+    for row in run.of("repeat_attention"):
+        assert row["begin_ns"] >= ends[row["token"], row["layer"]]
+
+
+def test_halves_are_not_repeated_where_weights_are_moved_in_and_out(tmp_path: Path) -> None:
+    model = pico("llama")
+    for layer in model.model.layers:
+        layer.mlp._hf_hook = object()
+    with following(tmp_path, torch_adapters(torch), repetition=Repetition(7, halves=True)) as run:
+        generate(model)
+    assert run.of("repeat_attention") == [] and "moved in and out" in run.said[0]
 
 
 @pytest.mark.parametrize(

@@ -43,8 +43,11 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--detail", choices=["layer", "halves"], default="halves", help="whole layers, or attention and MLP (halves)"
     )
-    repeat = parser.add_argument("--repeat-layers", type=_repetition, metavar="random:SEED[,TIMES]")
+    repeated = parser.add_mutually_exclusive_group()
+    repeat = repeated.add_argument("--repeat-layers", type=_repetition, metavar="random:SEED[,TIMES]")
     repeat.help = "PyTorch: compute a randomly drawn layer again in about every second token, and discard the result"
+    halves = repeated.add_argument("--repeat-halves", type=_repetition, metavar="random:SEED[,TIMES]")
+    halves.help = "the same, but every second time its attention half alone, so that both halves can be told apart"
     check = parser.add_argument("--overhead-check", action="store_true")
     check.help = "PyTorch: look into layers in some blocks of tokens only, so that the run holds its own comparison of on and off"
     parser.add_argument("--children", action="store_true", help="also follow Python programs that the program starts")
@@ -87,7 +90,7 @@ def _spec(options: argparse.Namespace) -> ProgramSpec:
         node=options.node,
         out=None if out is None else str(out),
         detail=options.detail,
-        repetition=options.repeat_layers,
+        repetition=_chosen(options),
         overhead_check=options.overhead_check,
         children=options.children,
         quiet=options.quiet,
@@ -105,6 +108,15 @@ def _try_daemon(spec: ProgramSpec) -> None:
 
     key = None if spec.key is None else read_node_key(Path(spec.key))
     Recording(engine="none yet", node=spec.node, daemon=spec.daemon, key=key).close()
+
+
+def _chosen(options: argparse.Namespace) -> Repetition | None:
+    halves: Repetition | None = options.repeat_halves
+    if halves is None:
+        return options.repeat_layers
+    if options.detail == "layer":
+        raise HookrunError("--repeat-halves needs the halves: leave out --detail layer, or take --repeat-layers")
+    return replace(halves, halves=True)
 
 
 def _repetition(text: str) -> Repetition:

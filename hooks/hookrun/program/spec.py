@@ -12,10 +12,11 @@ VARIABLE = "HOOKRUN_PROGRAM"
 
 @dataclass(frozen=True, slots=True)
 class Repetition:
-    """Which layers run again: drawn by `seed`, each `times` times."""
+    """Which layers run again: drawn by `seed`, each `times` times; with `halves`, every second one its attention half alone."""
 
     seed: int
     times: int = 1
+    halves: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -127,12 +127,12 @@ class TorchAdapter:
             self._surface,
             halves=spec.detail == "halves",
             original=self._discovery.original,
-            draw=None if repetition is None else Draw(repetition.seed, repetition.times, len(decoder)),
+            draw=None if repetition is None else Draw(repetition.seed, len(decoder), halves=repetition.halves),
             check=self._check,
             on_unseen=lambda: voice.warn(_COMPILED),
         )
         if repetition is not None:
-            tracer.live.repeat = Repeater(tracer.live, repetition.times, voice.warn)
+            tracer.live.repeat = Repeater(tracer.live, repetition.times, voice.warn, halves=repetition.halves)
         return tracer
 
     def _clock(self, device: Any) -> Clock:
@@ -149,7 +149,8 @@ class TorchAdapter:
         spec = self._spec
         settings = torch_settings(self._torch, inputs)
         if spec.repetition is not None:
-            settings["repeat_layers"] = {"seed": spec.repetition.seed, "times": spec.repetition.times, "share": SHARE}
+            name = "repeat_halves" if spec.repetition.halves else "repeat_layers"
+            settings[name] = {"seed": spec.repetition.seed, "times": spec.repetition.times, "share": SHARE}
         if self._check is not None:
             settings["overhead_check"] = {"block": BLOCK, "pairs": PAIRS}
         return settings

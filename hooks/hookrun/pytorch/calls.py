@@ -17,9 +17,12 @@ Call = Callable[..., Any]
 
 
 class Live:
-    """The computation under way: what its layers are called by (`id` of a module), and the stamps so far. Empty while none is."""
+    """The computation under way: what its layers are called by (`id` of a module), and the stamps so far. Empty while none is.
 
-    __slots__ = ("chosen", "halves", "layers", "marks", "now", "repeat", "times")
+    `chosen` is the layer that is to be repeated, `alone` whether no more than its attention half is.
+    """
+
+    __slots__ = ("alone", "chosen", "halves", "layers", "marks", "now", "repeat", "times")
 
     def __init__(self) -> None:
         self.layers: Mapping[int, int] = {}
@@ -27,7 +30,7 @@ class Live:
         self.marks: list[int] = []
         self.times: list[Any] = []
         self.now: Callable[[], Any] = int
-        self.chosen = -1
+        self.chosen, self.alone = -1, False
         self.repeat: Callable[[Call, Any, int, tuple[Any, ...], dict[str, Any]], Any] = _never
 
     def stamp(self, mark: int) -> None:

@@ -24,25 +24,27 @@ class CannotRepeat(Exception):
 
 
 class Draw:
-    """Draws a layer for about every second decoded token."""
+    """Draws a layer for about every second decoded token; with `halves`, every second of these its attention half alone."""
 
-    def __init__(self, seed: int, times: int, layers: int) -> None:
-        self.times = times
-        self._random, self._layers = random.Random(seed), layers
+    def __init__(self, seed: int, layers: int, *, halves: bool = False) -> None:
+        self._random, self._layers, self._halves = random.Random(seed), layers, halves
 
-    def next(self) -> int:
-        """Return a layer, or -1 for none."""
+    def next(self) -> tuple[int, bool]:
+        """Return a layer, or -1 for none, and whether its attention half alone is meant."""
         layer = self._random.randrange(self._layers)
-        return layer if self._random.random() < SHARE else -1
+        chosen = layer if self._random.random() < SHARE else -1
+        return chosen, self._halves and self._random.random() < SHARE
 
 
-def check_repeatable(layer: Any) -> None:
-    """Raise CannotRepeat where running a layer twice would be seen from outside it."""
+def check_repeatable(layer: Any, *, halves: bool) -> None:
+    """Raise CannotRepeat where running a layer twice, or no further than to its half, would be seen from outside it."""
     if layer.training:
         raise CannotRepeat("the model is in training mode")
     for part in layer.modules():
         if part._forward_hooks or part._forward_pre_hooks:
             raise CannotRepeat("the program has hooks of its own in the layer")
+        if halves and hasattr(part, "_hf_hook"):
+            raise CannotRepeat("its weights are moved in and out, and would stay where they are half-way")
 
 
 def snapshot(layer: Any, number: int, kwargs: Mapping[str, Any]) -> Callable[[], None]:

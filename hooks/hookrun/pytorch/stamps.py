@@ -10,6 +10,8 @@ from epi_protocol.events import KIND
 from ..sending.ring import SpanBlock
 
 EMBEDDING_END = -1
+REPEATED = 1 << 14
+"""What is added to a layer's number in the marks of its repeated halves."""
 _MOST_BLOCKS = 1 << 12
 
 
@@ -56,8 +58,10 @@ class Blocks:
             return "embedding", -1
         if mark < 0:
             return "repeat", -2 - mark
-        layer, is_end = divmod(mark, 2)
-        if not is_end:
-            return "attention", layer
-        halved = before == attention_end(layer) or layer in self._without_attention
-        return ("ffn" if halved else "layer"), layer
+        number, is_end = divmod(mark, 2)
+        layer = number % REPEATED
+        halved = before == attention_end(number) or layer in self._without_attention
+        half = "attention" if not is_end else "ffn" if halved else None
+        if number < REPEATED:
+            return half or "layer", layer
+        return f"repeat_{half}" if half else "repeat", layer

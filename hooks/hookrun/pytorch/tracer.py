@@ -93,7 +93,7 @@ class Tracer:
         live = self.live
         if self._inside:
             live.layers, live.halves = self._layers, self._halves
-        live.chosen = self._draw.next() if self._draw is not None and place.phase == DECODE else -1
+        live.chosen, live.alone = self._draw.next() if self._draw is not None and place.phase == DECODE else (-1, False)
         live.marks, live.times = [], [live.now()]
         return self
 

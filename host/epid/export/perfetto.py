@@ -22,7 +22,7 @@ LEVELS = (
     ("requests", ("request", "idle", "warmup", "burn", "rest")),
     ("phases", ("prefill", "decode")),
     ("tokens", ("token",)),
-    ("layers", ("embedding", "attention", "ffn", "layer", "head", "repeat", "sync")),
+    ("layers", ("embedding", "attention", "ffn", "layer", "head", "repeat", "repeat_attention", "repeat_ffn", "sync")),
 )
 """(track, kinds of span on it): spans of one track never overlap, those of different tracks contain each other."""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from epi_protocol.events import KIND
@@ -74,23 +76,28 @@ class Inference:
         grown = self._attention_us + timing.attention_us_per_position * (position if phase == DECODE else 0)
         attention_ns = pace * grown * around(self._rng, timing.jitter, len(grown))
         ffn_ns = pace * self._ffn_us * around(self._rng, timing.jitter, len(grown))
-        extra = self._repeats() if phase == DECODE else np.zeros(len(grown), int)
+        chosen, kinds = self._drawn() if phase == DECODE else (-1, ())
         values = {"phase": phase, "request": request, "token": token, "count": count}
         self._pass("embedding", pace * timing.embedding_us, **values)
         for layer in range(len(grown)):
             self._pass("attention", attention_ns[layer], layer=layer, **values)
             self._pass("ffn", ffn_ns[layer], layer=layer, **values)
-            for _ in range(extra[layer]):
-                again_ns = (attention_ns[layer] + ffn_ns[layer]) * float(around(self._rng, timing.jitter))
-                self._pass("repeat", again_ns, layer=layer, **values)
+            for kind in kinds if layer == chosen else ():
+                once_ns = (kind != "repeat_ffn") * attention_ns[layer] + (kind != "repeat_attention") * ffn_ns[layer]
+                self._pass(kind, once_ns * float(around(self._rng, timing.jitter)), layer=layer, **values)
         self._pass("head", 1e3 * timing.head_us * float(around(self._rng, timing.jitter)), **values)
 
-    def _repeats(self) -> np.ndarray:
-        """How often each layer is computed once more in this token: one layer drawn at random, `repeats` times."""
-        extra = np.zeros(self._truth.model.n_layer, int)
-        if self._truth.workload.repeats:
-            extra[self._order.integers(len(extra))] = self._truth.workload.repeats
-        return extra
+    def _drawn(self) -> tuple[int, Sequence[str]]:
+        """Which layer is computed again in this token, and as which kinds of span: all of it, or every second time, where halves
+        are repeated, its attention half alone."""
+        work = self._truth.workload
+        if not work.repeats:
+            return -1, ()
+        layer = int(self._order.integers(self._truth.model.n_layer))
+        if not work.repeat_halves:
+            return layer, ("repeat",) * work.repeats
+        alone = self._order.random() < 0.5
+        return layer, (("repeat_attention",) if alone else ("repeat_attention", "repeat_ffn")) * work.repeats
 
     def _pass(self, kind: str, lasts_ns: float, **values: int) -> None:
         begin_ns, self._at_ns = self._at_ns, self._at_ns + float(lasts_ns)

@@ -60,6 +60,7 @@ def _settings(simulated: Simulated) -> dict[str, Any]:
         "prompt_tokens": work.prompt_tokens,
         "load_pattern": {"seed": simulated.seed, "seconds": work.pattern_s},
         "repeats": work.repeats,
+        "repeat_halves": work.repeat_halves,
     }
 
 

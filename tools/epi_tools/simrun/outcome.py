@@ -10,9 +10,9 @@ import numpy as np
 from epi_protocol.events import KIND
 from epi_tools.simrun.layout import Simulated
 from epi_tools.simrun.power import Profile, layer_watts
-from epi_tools.simrun.spans import Spans
+from epi_tools.simrun.spans import REPEATS, Spans
 
-_LAYER_KINDS = ("attention", "ffn", "layer", "repeat")
+_LAYER_KINDS = ("attention", "ffn", "layer", *REPEATS)
 
 
 @dataclass(frozen=True, slots=True)

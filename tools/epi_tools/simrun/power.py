@@ -87,8 +87,12 @@ def _leaf_w(truth: Truth, leaves: Spans, seed: int) -> Floats:
     watts[kind == KIND["burn"]] = watts[kind == KIND["warmup"]] = power.burn_w
     watts[kind == KIND["sync"]] = power.sync_w
     whole = _whole(truth, seed)
-    for name, of_layer in (("attention", attention), ("ffn", ffn), ("layer", whole), ("repeat", whole)):
-        mine = kind == KIND[name]
+    for of_layer, names in (
+        (attention, ("attention", "repeat_attention")),
+        (ffn, ("ffn", "repeat_ffn")),
+        (whole, ("layer", "repeat")),
+    ):
+        mine = np.isin(kind, [KIND[name] for name in names])
         watts[mine] = of_layer[layer[mine]]
     return np.asarray(watts * np.where(columns["phase"] == PREFILL, power.prefill_factor, 1.0))
 

@@ -13,7 +13,8 @@ from epi_protocol.events import COLUMNS, KIND
 Column = NDArray[np.int64]
 _PUSHED = ("begin_ns", "end_ns", "kind", "phase", "layer", "request", "token", "count", "batch")
 
-LEAVES = ("idle", "warmup", "embedding", "attention", "ffn", "layer", "head", "repeat", "burn", "rest", "sync")
+REPEATS = ("repeat", "repeat_attention", "repeat_ffn")
+LEAVES = ("idle", "warmup", "embedding", "attention", "ffn", "layer", "head", *REPEATS, "burn", "rest", "sync")
 """Kinds that do not contain others: what a node does at one moment."""
 
 

@@ -22,6 +22,8 @@ BASE_ARM = "baseline"
 LAYOUTS, TARGETS = ("balanced", "groups"), ("all", "early", "late")
 PerLayer = float | tuple[float, ...]
 
+_PLAIN = {str: "text", int: "a whole number", bool: "true or false"}
+
 
 @dataclass(frozen=True, slots=True)
 class Model:
@@ -44,7 +46,10 @@ class Model:
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """What runs: `requests` answers of `tokens` tokens, `repeats` extra layers in each token, idle and load pattern around."""
+    """What runs: `requests` answers of `tokens` tokens, `repeats` extra layers in each token, idle and load pattern around.
+
+    With `repeat_halves` every second of these is of a layer's attention half alone, and the halves are told apart.
+    """
 
     requests: int = 4
     prompt_tokens: int = 32
@@ -53,6 +58,7 @@ class Workload:
     idle_s: float = 6.0
     pattern_s: float = 6.0
     repeats: int = 0
+    repeat_halves: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,13 +204,11 @@ def _value(section: type, key: str, value: Any, where: str) -> Any:
     kind = kinds[key]
     if kind == PerLayer and isinstance(value, list):
         return tuple(_number(item, f"{where} {key}") for item in value)
-    if kind is str:
-        if not isinstance(value, str):
-            raise TruthError(f"{where} {key} is {value!r} and has to be text.")
-        return value
-    if kind is int and not isinstance(value, int):
-        raise TruthError(f"{where} {key} is {value!r} and has to be a whole number.")
-    return value if kind is int and not isinstance(value, bool) else _number(value, f"{where} {key}")
+    if kind not in _PLAIN:
+        return _number(value, f"{where} {key}")
+    if type(value) is not kind:
+        raise TruthError(f"{where} {key} is {value!r} and has to be {_PLAIN[kind]}.")
+    return value
 
 
 def _number(value: object, what: str) -> float:

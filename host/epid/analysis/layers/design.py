@@ -1,9 +1,9 @@
 """The rows of the regression for layers: metered energy and power on one side, time of each layer on the other.
 
 Layers of equal shape take equal time in every token, so watching them tells nothing about one of them. What tells them apart is
-the random choice of the layer that is computed once more. The design therefore holds each layer's ordinary time only as its
-constant share of all ordinary time, and its repeats where they really lay: estimates rest on the random choice alone, and neither
-a jitter of times nor a layer's fixed place within the token can pass for knowledge.
+the random choice of the layer, or of the half of a layer, that is computed once more: the unit. The design therefore holds each
+unit's ordinary time only as its constant share of all ordinary time, and its repeats where they really lay: estimates rest on the
+random choice alone, and neither a jitter of times nor a unit's fixed place within the token can pass for knowledge.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ..lag.lag import Lag
 from ..metering.occupancy import Occupancy
 from ..metering.registers import Registers
 from ..timeline.timeline import MeterTrack, SpanTable
-from .times import LayerTimes
+from .units import Units, is_repeat
 
 AGE_STEP_S = 0.02
 """Distance of the two windows beside the middle one, by which the age and the blur of P's readings are refined."""
@@ -29,7 +29,7 @@ INSIDE = 0.999
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Rows of one kind: `at_s`, `response` (n,), `seconds` (n, n_layers + 2) of each layer, of the rest and once more of all
+    """Rows of one kind: `at_s`, `response` (n,), `seconds` (n, n_units + 2) of each unit, of the rest and once more of all
     repeats together, and `stretch` (n,), the number of the uninterrupted stretch of decoding that a row lies in.
 
     Registers: response in joules, between neighbouring samples. Power: response in joules too, P times its window; `slope` and
@@ -68,13 +68,18 @@ class LayerDesign:
 
 
 def layer_design(
-    registers: Registers, track: MeterTrack, spans: SpanTable, times: LayerTimes, lag: Lag | None, power_scale: float
+    registers: Registers,
+    track: MeterTrack,
+    spans: SpanTable,
+    units: Units,
+    lag: Lag | None,
+    power_scale: float,
 ) -> LayerDesign:
     """Build the rows; `power_scale` brings P onto the registers' scale."""
     sample_ns = registers.at_ns
     windows = [] if lag is None else _windows(track, lag)
     grid_ns = np.unique(np.concatenate([sample_ns, *(edge for window in windows for edge in window)]))
-    seconds = _on_grid(grid_ns, spans, times)
+    seconds = _on_grid(grid_ns, spans, units)
     running = np.concatenate([np.zeros((1, seconds.shape[1])), np.cumsum(seconds, axis=0)])
     base_ns = int(sample_ns[0])
     counted = _register_rows(registers, running[np.searchsorted(grid_ns, sample_ns)], base_ns)
@@ -90,19 +95,19 @@ def _windows(track: MeterTrack, lag: Lag) -> list[tuple[np.ndarray, np.ndarray]]
     return [(end_ns - np.int64(round(lag.window_s * 1e9)), end_ns) for end_ns in ends]
 
 
-def _on_grid(grid_ns: np.ndarray, spans: SpanTable, times: LayerTimes) -> np.ndarray:
-    """Seconds of each layer (its repeats, and its share of all ordinary time), of the rest of decoding, and of all repeats."""
-    n = len(times.layers)
+def _on_grid(grid_ns: np.ndarray, spans: SpanTable, units: Units) -> np.ndarray:
+    """Seconds of each unit (its repeats, and its share of all ordinary time), of the rest of decoding, and of all repeats."""
+    n = len(units)
     grid = Occupancy(grid_ns, n + 1)
     for columns in spans.chunks():
         kind = columns["kind"]
-        repeated = (columns["phase"] == events.KIND["decode"]) & (columns["layer"] >= 0) & (kind == events.KIND["repeat"])
-        _add(grid, columns, repeated, np.searchsorted(times.layers, columns["layer"][repeated]))
+        repeated = (columns["phase"] == events.KIND["decode"]) & (columns["layer"] >= 0) & is_repeat(kind)
+        _add(grid, columns, repeated, units.columns(kind[repeated], columns["layer"][repeated]))
         _add(grid, columns, kind == events.KIND["decode"], n)
     seconds = grid.seconds()
     repeats, again = seconds[:, :n], seconds[:, :n].sum(axis=1)
     ordinary = seconds[:, n] - again
-    share = times.ordinary_s() / max(ordinary.sum(), 1e-12)
+    share = units.ordinary_s / max(ordinary.sum(), 1e-12)
     return np.column_stack([ordinary[:, None] * share + repeats, ordinary * max(1 - share.sum(), 0.0), again])
 
 

@@ -13,11 +13,13 @@ from ..timeline.timeline import MeterTrack, SpanTable
 from ..windows.conservation import Part
 from ..windows.consumption import Consumption
 from .design import layer_design
-from .fit import LayerFit, Total, fit_layers
-from .layer import BY_REGRESSION, HALVES_NOT_IDENTIFIABLE, NOT_IDENTIFIABLE, Layer
+from .fit import fit_layers
+from .layer import BY_REGRESSION, NOT_IDENTIFIABLE, Layer
+from .normal import Total
+from .prior import Kinds
+from .regression import FEWEST_REPEATS, Regression
 from .times import PARTS, LayerTimes, layer_times
-
-FEWEST_REPEATS = 5
+from .units import ATTENTION, FFN, Units, units_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,55 +43,51 @@ def layer_energies(
     times = layer_times(spans)
     if not len(times.layers) or not decode.tokens:
         return LayerEnergies((), (Part("decode", decode.seconds, decode.total.value if decode.spans else 0.0),))
+    units = units_of(times)
     fit = None
-    if (times.repeats >= FEWEST_REPEATS).any():
-        design = layer_design(registers, track, spans, times, lag, power_scale)
-        fit = fit_layers(design, registers.quantum_j, _total(times, decode), decode.seconds / decode.tokens, decode.idle_w)
-    layers = tuple(_layer(at, times, decode, fit, gain_sd) for at in range(len(times.layers)))
-    return LayerEnergies(layers, _parts(times, decode, fit))
+    if units is not None and (units.repeats >= FEWEST_REPEATS).any():
+        design = layer_design(registers, track, spans, units, lag, power_scale)
+        token_s = decode.seconds / decode.tokens
+        fit = fit_layers(design, Kinds.of(units.what), registers.quantum_j, _total(units, decode), token_s, decode.idle_w)
+    seen = None if fit is None or units is None else Regression(units, fit, decode.tokens, gain_sd)
+    layers = tuple(_layer(at, times, decode, seen) for at in range(len(times.layers)))
+    return LayerEnergies(layers, _parts(times, decode, seen))
 
 
-def _total(times: LayerTimes, decode: Consumption) -> Total:
+def _total(units: Units, decode: Consumption) -> Total:
     assert decode.budget is not None
-    layers_s = times.ordinary_s() + times.seconds[:, PARTS.index("repeat")]
-    repeats_s = float(times.seconds[:, PARTS.index("repeat")].sum())
-    return Total(decode.total.value, decode.budget.own, np.append(layers_s, [decode.seconds - layers_s.sum(), repeats_s]))
+    units_s = units.ordinary_s + units.repeated_s
+    rest_s = decode.seconds - units_s.sum()
+    return Total(decode.total.value, decode.budget.own, np.append(units_s, [rest_s, units.repeated_s.sum()]))
 
 
-def _layer(at: int, times: LayerTimes, decode: Consumption, fit: LayerFit | None, gain_sd: float) -> Layer:
-    ordinary_s = float(times.ordinary_s()[at])
-    by_time = decode.per_token.scaled(ordinary_s / decode.seconds)
-    by_regression = Interval.missing(NOT_IDENTIFIABLE)
-    if fit is not None and fit.told_apart[at] and times.repeats[at] >= FEWEST_REPEATS:
-        watts, variance = float(fit.watts[at]), float(fit.covariance[at, at])
-        sd_w = float(np.sqrt(variance + (gain_sd * watts) ** 2))
-        by_regression = Interval.normal(watts, sd_w).scaled(ordinary_s / decode.tokens)
-    halves = Interval.missing(HALVES_NOT_IDENTIFIABLE if by_regression.known else NOT_IDENTIFIABLE)
+def _layer(at: int, times: LayerTimes, decode: Consumption, seen: Regression | None) -> Layer:
+    number = int(times.layers[at])
     attention_us, ffn_us = (float(times.median_us[at, PARTS.index(name)]) for name in ("attention", "ffn"))
+    missing = Interval.missing(NOT_IDENTIFIABLE)
     return Layer(
-        layer=int(times.layers[at]),
+        layer=number,
         attention_us=attention_us,
         ffn_us=ffn_us,
         whole_us=float(times.whole_us()[at]),
-        by_time=by_time,
-        by_regression=by_regression,
-        attention=halves,
-        ffn=halves,
+        by_time=decode.per_token.scaled(float(times.ordinary_s()[at]) / decode.seconds),
+        by_regression=missing if seen is None else seen.layer_j(number),
+        attention=missing if seen is None else seen.half_j(number, ATTENTION),
+        ffn=missing if seen is None else seen.half_j(number, FFN),
         repeats=int(times.repeats[at]),
-        resolution=float(fit.resolution[at]) if fit is not None else float("nan"),
+        resolution=float("nan") if seen is None else seen.resolution(number),
         method=BY_REGRESSION,
     )
 
 
-def _parts(times: LayerTimes, decode: Consumption, fit: LayerFit | None) -> tuple[Part, ...]:
-    """By the fitted watts where every layer is told apart, else all of it at decoding's mean power."""
-    ordinary_s, repeat_s = times.ordinary_s(), times.seconds[:, PARTS.index("repeat")]
-    rest_s = decode.seconds - float(ordinary_s.sum() + repeat_s.sum())
-    mean_w = decode.total.value / decode.seconds
-    known = fit is not None and bool(fit.told_apart.all()) and bool((times.repeats >= FEWEST_REPEATS).all())
-    watts = fit.watts if fit is not None and known else np.append(np.full(len(ordinary_s) + 1, mean_w), 0.0)
-    return (
-        Part("layers", float(ordinary_s.sum()), float(ordinary_s @ watts[:-2])),
-        Part("repeated layers", float(repeat_s.sum()), float(repeat_s @ watts[:-2])),
-        Part("rest of decode", rest_s, rest_s * float(watts[-2])),
-    )
+def _parts(times: LayerTimes, decode: Consumption, seen: Regression | None) -> tuple[Part, ...]:
+    """By the fitted watts where everything is told apart, else all of it at decoding's mean power."""
+    ordinary_s, repeated_s = float(times.ordinary_s().sum()), float(times.repeated_s().sum())
+    rest_s = decode.seconds - ordinary_s - repeated_s
+    if seen is not None and seen.complete:
+        joules = seen.joules(rest_s)
+    else:
+        mean_w = decode.total.value / decode.seconds
+        joules = (mean_w * ordinary_s, mean_w * repeated_s, mean_w * rest_s)
+    names, seconds = ("layers", "repeated layers", "rest of decode"), (ordinary_s, repeated_s, rest_s)
+    return tuple(Part(*part) for part in zip(names, seconds, joules, strict=True))

@@ -14,7 +14,8 @@ BY_TIME = (
 BY_REGRESSION = "regression of metered energy on layer times, told apart by randomly repeated layers alone"
 BY_PROBE = "difference between models in which this layer stands several times and the plain one"
 NOT_IDENTIFIABLE = "not identifiable from this run; record with layer repetition"
-HALVES_NOT_IDENTIFIABLE = "a repeated layer repeats both halves, so only their sum was measured"
+HALVES_NOT_IDENTIFIABLE = "a repeated layer repeats both halves, so only their sum was measured; record with repeated halves"
+HALF_NOT_RESOLVED = "halves were repeated, but too seldom to tell this one apart"
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,9 @@ from epi_protocol import events
 
 from ..timeline.timeline import SpanTable
 
-PARTS = ("attention", "ffn", "layer", "repeat")
+ORDINARY = ("attention", "ffn", "layer")
+REPEATED = ("repeat", "repeat_attention", "repeat_ffn")
+PARTS = (*ORDINARY, *REPEATED)
 """Kinds of span that belong to a layer; the column order of LayerTimes."""
 
 _PART_OF_KIND = np.full(256, -1, dtype=np.int8)
@@ -19,7 +21,7 @@ _PART_OF_KIND[[events.KIND[name] for name in PARTS]] = np.arange(len(PARTS))
 
 @dataclass(frozen=True, slots=True)
 class LayerTimes:
-    """Spans of decoding by layer: `layers` (n,), and of shape (n, 4), columns as PARTS: `median_us` (NaN where there is none),
+    """Spans of decoding by layer: `layers` (n,), and of shape (n, 6), columns as PARTS: `median_us` (NaN where there is none),
     `seconds` in all, `count`."""
 
     layers: np.ndarray
@@ -35,12 +37,16 @@ class LayerTimes:
 
     def ordinary_s(self) -> np.ndarray:
         """Seconds of each layer's first, ordinary computations."""
-        return np.asarray(self.seconds[:, : PARTS.index("repeat")].sum(axis=1))
+        return np.asarray(self.seconds[:, : len(ORDINARY)].sum(axis=1))
+
+    def repeated_s(self) -> np.ndarray:
+        """Seconds of each layer's extra computations."""
+        return np.asarray(self.seconds[:, len(ORDINARY) :].sum(axis=1))
 
     @property
     def repeats(self) -> np.ndarray:
-        """Extra computations of each layer."""
-        return np.asarray(self.count[:, PARTS.index("repeat")])
+        """Extra computations of each layer, or of its attention half alone."""
+        return np.asarray(self.count[:, PARTS.index("repeat")] + self.count[:, PARTS.index("repeat_attention")])
 
 
 def layer_times(spans: SpanTable) -> LayerTimes:
