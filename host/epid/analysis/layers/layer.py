@@ -15,7 +15,7 @@ BY_REGRESSION = "regression of metered energy on layer times, told apart by rand
 BY_PROBE = "difference between models in which this layer stands several times and the plain one"
 NOT_IDENTIFIABLE = "not identifiable from this run; record with layer repetition"
 HALVES_NOT_IDENTIFIABLE = "a repeated layer repeats both halves, so only their sum was measured; record with repeated halves"
-HALF_NOT_RESOLVED = "halves were repeated, but too seldom to tell this one apart"
+TOO_SELDOM = "repeated too seldom to be told apart; record more tokens, or repeat each time more often"
 
 
 @dataclass(frozen=True, slots=True)

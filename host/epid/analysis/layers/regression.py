@@ -8,7 +8,7 @@ import numpy as np
 
 from ..interval import Interval
 from .fit import RESOLUTION, LayerFit
-from .layer import HALF_NOT_RESOLVED, HALVES_NOT_IDENTIFIABLE, NOT_IDENTIFIABLE
+from .layer import HALVES_NOT_IDENTIFIABLE, NOT_IDENTIFIABLE, TOO_SELDOM
 from .units import Units
 
 FEWEST_REPEATS = 5
@@ -26,12 +26,12 @@ class Regression:
 
     def layer_j(self, layer: int) -> Interval:
         """Joules per token of a layer as a whole."""
-        return self._joules(self.units.of(layer), NOT_IDENTIFIABLE)
+        return self._joules(self.units.of(layer))
 
     def half_j(self, layer: int, what: int) -> Interval:
         """Joules per token of one half of a layer."""
         if self.units.halved:
-            return self._joules(self.units.of(layer, what), HALF_NOT_RESOLVED)
+            return self._joules(self.units.of(layer, what))
         return Interval.missing(HALVES_NOT_IDENTIFIABLE if self._claimed(self.units.of(layer)) else NOT_IDENTIFIABLE)
 
     def resolution(self, layer: int) -> float:
@@ -48,9 +48,9 @@ class Regression:
         *units_w, rest_w = self.fit.watts
         return float(self.units.ordinary_s @ units_w), float(self.units.repeated_s @ units_w), rest_s * float(rest_w)
 
-    def _joules(self, share: np.ndarray, reason: str) -> Interval:
+    def _joules(self, share: np.ndarray) -> Interval:
         if not self._claimed(share):
-            return Interval.missing(reason)
+            return Interval.missing(self._refusal(share))
         seconds = float(self.units.ordinary_s[share > 0].sum())
         return self.fit.interval_w(share, self.gain_sd).scaled(seconds / self.tokens)
 
@@ -59,3 +59,7 @@ class Regression:
         if not mine.any():
             return False
         return bool((self.units.repeats[mine] >= FEWEST_REPEATS).all()) and self.fit.resolution(share) <= RESOLUTION
+
+    def _refusal(self, share: np.ndarray) -> str:
+        repeats = self.units.repeats[share > 0]
+        return TOO_SELDOM if len(repeats) and repeats.all() else NOT_IDENTIFIABLE
