@@ -22,20 +22,14 @@ from .metering.energy import Window, energy_in
 from .metering.gain import Gain
 from .metering.idle import Idle
 from .metering.metered import metered_channel
+from .remarks import remarks
 from .timeline.run import BoardRecord, Run, load_run
 from .timeline.timeline import MeterTrack, SpanTable, span_table
 from .windows.conservation import Conservation
 from .windows.consumption import Consumption
 from .windows.parts import conservation_of
-from .windows.tally import NO_IDLE
 
 Phase = Consumption
-
-IDLE_DRIFT = 0.05
-"""Idle before and after a run may differ so much, relative, before the report warns."""
-
-CHAINS_TOLERANCE = 0.005
-"""Energy registers and integrated power must agree this well, or the report warns."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +101,7 @@ def summarise(
     metering = metering_of(run, spans, board, index, corrections)
     found, remark = (accuracy, "") if accuracy else accuracy_of(run.node.begin.get("model", {}))
     summary = _worked_out(run, metering, found, _channels(board, corrections))
-    return replace(summary, warnings=(*([remark] if remark else []), *_warnings(summary)))
+    return replace(summary, warnings=(*([remark] if remark else []), *remarks(summary)))
 
 
 def _worked_out(run: Run, metering: Metering, accuracy: Accuracy | None, channels: tuple[ChannelEnergy, ...]) -> Summary:
@@ -161,44 +155,6 @@ def _channel_energy(track: MeterTrack) -> ChannelEnergy:
     joules = energy_in(track, [window]).joules
     mean_w = joules / window.seconds if window.seconds else float("nan")
     return ChannelEnergy(track.channel, track.name, window.begin_ns, window.end_ns, joules, mean_w)
-
-
-def _warnings(summary: Summary) -> list[str]:
-    warnings = [*summary.run.damage, *(note for note in summary.run.notes if "lost" not in note)]
-    if summary.correction:
-        warnings += summary.correction.remarks()
-    if summary.lost_frames:
-        warnings.append(
-            f"{summary.lost_frames} frames of the meter are missing; energy is exact all the same, the trace has gaps"
-        )
-    if summary.spans.dropped:
-        warnings.append(f"{summary.spans.dropped} spans were dropped by the node's ring; medians rest on the others")
-    if np.isnan(summary.idle.watts):
-        warnings.append(NO_IDLE)
-    if abs(summary.idle.after_w - summary.idle.before_w) > IDLE_DRIFT * summary.idle.watts:
-        before, after = summary.idle.before_w, summary.idle.after_w
-        warnings.append(
-            f"idle drew {before:.2f} W before and {after:.2f} W after: the node had not settled, and net joules rest on both"
-        )
-    if repeats := sum(layer.repeats for layer in summary.layers):
-        warnings.append(
-            f"{repeats} layers were computed once more for the sake of the measurement, which is in the joules per token"
-        )
-    if not summary.gain.calibrated:
-        warnings.append(f"the meter channel is {summary.gain.source}")
-    if not summary.conservation.holds and not summary.conservation.fault:
-        warnings.append(f"the parts of this run add up to {1 + summary.conservation.mismatch:.4f} of what was metered")
-    if summary.run.end.get("status") not in ("complete", None):
-        warnings.append(f"the run ended as {summary.run.end['status']!r}: figures rest on what was recorded until then")
-    for name, phase in (("prefill", summary.prefill), ("decode", summary.decode)):
-        if phase.fault:
-            lead = f"{name}: " if phase.spans else f"no energy for {name}: "
-            warnings.append(lead + phase.fault)
-    if abs(summary.chains_ratio - 1) > CHAINS_TOLERANCE:
-        warnings.append(
-            f"energy registers and integrated power differ by a factor {summary.chains_ratio:.4f}: check the calibration"
-        )
-    return warnings
 
 
 def summarise_all(
