@@ -8,11 +8,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from coverage_world import UTC, World
 
 from epi_tools.simrun.experiment import interleaved, simulate
 from epi_tools.simrun.heard import Hear, hear
 from epid.analysis.interval import Interval
+from epid.analysis.study.comparison import LayerChange
 from epid.analysis.summary import Summary, summarise
 
 
@@ -43,7 +45,7 @@ def score_world(world: World, seed: int, repeats: int, folder: Path, study: bool
     ]
     summaries = [summarise(one.run) for one in written]
     scores = [score for summary, one in zip(summaries, written, strict=True) for score in run_scores(world, summary, one.truth)]
-    return scores + (list(study_scores(world, summaries)) if study else [])
+    return scores + (list(study_scores(world, summaries, [one.truth for one in written])) if study else [])
 
 
 def run_scores(world: World, summary: Summary, truth: dict[str, Any]) -> Iterator[Score]:
@@ -69,8 +71,8 @@ def run_scores(world: World, summary: Summary, truth: dict[str, Any]) -> Iterato
             yield Score(n, "layer not identifiable", not layer.by_regression.known, math.nan, math.nan)
 
 
-def study_scores(world: World, summaries: list[Summary]) -> Iterator[Score]:
-    """Scores of the comparison of both arms."""
+def study_scores(world: World, summaries: list[Summary], truths: list[dict[str, Any]]) -> Iterator[Score]:
+    """Scores of the comparison of both arms; `truths` are those of the runs."""
     from epid.analysis.study.study import study_of
 
     study = study_of(summaries)
@@ -86,6 +88,26 @@ def study_scores(world: World, summaries: list[Summary]) -> Iterator[Score]:
             kappa = 1 - world.saving / expectation.share
             yield figure(n, f"κ by {expectation.basis}", expectation.kappa, kappa, relative=False)
         yield from _verdicts(world, comparison)
+        for change in comparison.layers:
+            yield from _changes(n, change, truths)
+
+
+def _changes(number: int, change: LayerChange, truths: list[dict[str, Any]]) -> Iterator[Score]:
+    """Ratios of joules per layer, and per half of it, where there are any."""
+    for name, halves in (("energy", ("attention", "ffn")), ("attention_energy", ("attention",)), ("ffn_energy", ("ffn",))):
+        found = getattr(change, name)
+        if found.known:
+            yield figure(number, f"{name} ratio of a layer", found, _true_ratio(truths, change.layer, halves))
+
+
+def _true_ratio(truths: list[dict[str, Any]], layer: int, halves: tuple[str, ...]) -> float:
+    means = [
+        np.mean(
+            [sum(truth["layers"][layer][f"{half}_j_per_token"] for half in halves) for truth in truths if truth["arm"] == arm]
+        )
+        for arm in ("baseline", "pruned")
+    ]
+    return float(means[1] / means[0])
 
 
 def _verdicts(world: World, comparison: Any) -> Iterator[Score]:

@@ -31,8 +31,9 @@ class Expectation:
 class LayerChange:
     """One layer of the pruned arm against the same layer of the baseline: ratios pruned / baseline.
 
-    `heads`, `kv_heads`: (baseline, pruned) counts. `time`, `attention`, `ffn`: of the medians per token. `energy`: of joules per
-    token by regression. `p_adjusted`: of "the time is unchanged", Holm-adjusted over the layers. `claim`: faster, slower or "".
+    `heads`, `kv_heads`: (baseline, pruned) counts. `time`, `attention`, `ffn`: of the medians per token. `energy`,
+    `attention_energy`, `ffn_energy`: of joules per token by regression. `p_adjusted`: of "the time is unchanged", Holm-adjusted
+    over the layers. `claim`: faster, slower or "".
     """
 
     layer: int
@@ -42,6 +43,8 @@ class LayerChange:
     attention: Interval
     ffn: Interval
     energy: Interval
+    attention_energy: Interval
+    ffn_energy: Interval
     p_adjusted: float
     claim: str
 
@@ -52,7 +55,8 @@ class LayerChange:
 
     def to_map(self) -> dict[str, Any]:
         """Return it as plain values."""
-        ratios = {name: getattr(self, name).to_map() for name in ("time", "attention", "ffn", "energy")}
+        names = ("time", "attention", "ffn", "energy", "attention_energy", "ffn_energy")
+        ratios = {name: getattr(self, name).to_map() for name in names}
         plain = {name: getattr(self, name) for name in ("layer", "heads", "kv_heads", "p_adjusted", "claim", "pruned")}
         return plain | ratios
 

@@ -31,7 +31,9 @@ def layer_changes(baseline: Arm, arm: Arm) -> tuple[LayerChange, ...]:
             time=_ratio(found),
             attention=_ratio(_contrast(baseline, arm, number, "attention_us")),
             ffn=_ratio(_contrast(baseline, arm, number, "ffn_us")),
-            energy=_energy(baseline, arm, number),
+            energy=_energy(baseline, arm, number, "by_regression"),
+            attention_energy=_energy(baseline, arm, number, "attention"),
+            ffn_energy=_energy(baseline, arm, number, "ffn"),
             p_adjusted=p,
             claim=("faster" if found.log < 0 else "slower") if found and p < ALPHA else "",
         )
@@ -89,10 +91,10 @@ def _ratio(found: Contrast | None) -> Interval:
     return found.ratio if found.tested else Interval(math.exp(found.log), 0.0, math.inf, ONE_RUN)
 
 
-def _energy(baseline: Arm, arm: Arm, number: int) -> Interval:
+def _energy(baseline: Arm, arm: Arm, number: int, name: str) -> Interval:
     """Ratio of joules per token by regression: errors of both arms; the gain that they share is left in, small beside them."""
     arms = [
-        [layer.by_regression for run in each.runs for layer in run.layers if layer.layer == number] for each in (baseline, arm)
+        [getattr(layer, name) for run in each.runs for layer in run.layers if layer.layer == number] for each in (baseline, arm)
     ]
     known = [[figure for figure in figures if figure.known] for figures in arms]
     if not all(known):

@@ -6,6 +6,7 @@ from ...analysis.study.study import Study
 from ..figure import Figure
 from .epi_figure import epi_figure
 from .group_figure import group_figure
+from .half_energy_figure import half_energy_figure
 from .kappa_figure import kappa_figure
 from .layer_energy_figure import layer_energy_figure
 from .layer_time_figure import layer_time_figure
@@ -27,6 +28,7 @@ def figures_of(study: Study) -> list[Figure]:
         power_figure(firsts),
         layer_time_figure(study),
         layer_energy_figure(study),
+        half_energy_figure(study),
         group_figure(study),
     )
     return [figure for figure in found if figure is not None]

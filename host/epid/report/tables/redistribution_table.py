@@ -17,6 +17,8 @@ COLUMNS = (
     Column("attention", "attention ×", 4),
     Column("ffn", "FFN ×", 4),
     Column("energy", "joules ×", 3),
+    Column("attention_energy", "of attention", 3),
+    Column("ffn_energy", "of FFN", 3),
     Column("p_adjusted", "p, Holm", 4),
     Column("claim", "claim"),
 )
@@ -25,7 +27,10 @@ COLUMNS = (
 def redistribution_table(study: Study) -> Table:
     """One row per comparison and layer."""
     rows = tuple(_row(comparison, change) for comparison in study.comparisons for change in comparison.layers)
-    note = "Ratios cut ÷ baseline of medians per token. A claim stands where p, corrected over all layers, is small enough."
+    note = (
+        "Ratios cut ÷ baseline of medians per token; of joules, by regression, where runs tell layers or their halves apart. "
+        "A claim stands where p, corrected over all layers, is small enough."
+    )
     return Table("redistribution", "Redistribution over the layers", COLUMNS, rows, study.simulated, note)
 
 
@@ -39,6 +44,8 @@ def _row(comparison: Comparison, change: LayerChange) -> tuple[Cell, ...]:
         change.attention,
         change.ffn,
         change.energy,
+        change.attention_energy,
+        change.ffn_energy,
         change.p_adjusted,
         change.claim or None,
     )
