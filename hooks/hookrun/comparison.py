@@ -1,7 +1,7 @@
-"""What stamps cost: the same tokens decoded with and without them, interleaved in random order, compared round by round.
+"""What stamps cost: the same tokens decoded with and without them, taking turns in random order, compared round by round.
 
-On a shared or throttling machine absolute rates drift by more than the effect; within one round they drift together, so the
-ratio of two bursts of the same round is what can be trusted, and the median over rounds what is told.
+On a shared or throttling machine absolute rates drift by more than the effect, within a tenth of a second. So the arms take
+turns after each token, and the ratio of their sums over a round is what can be trusted, the median over rounds what is told.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ BASELINE = "nothing"
 
 @dataclass(frozen=True, slots=True)
 class Arm:
-    """One way to decode a burst of tokens; `burst` does it once. What has to be done `before` and `after` it is not measured."""
+    """One way to decode; `burst` is one turn of it. What has to be done `before` and `after` a turn is not measured."""
 
     name: str
     burst: Callable[[], object]
@@ -63,19 +63,27 @@ class _Burst:
     wall_ns: int
     cpu_ns: int
 
+    def __add__(self, other: _Burst) -> _Burst:
+        return _Burst(self.wall_ns + other.wall_ns, self.cpu_ns + other.cpu_ns)
+
 
 def compare(
-    arms: Sequence[Arm], rounds: int, order: random.Random, progress: Callable[[int, int], None] = lambda _done, _total: None
+    arms: Sequence[Arm],
+    rounds: int,
+    order: random.Random,
+    progress: Callable[[int, int], None] = lambda _done, _total: None,
+    *,
+    turns: int = 1,
 ) -> list[Ratio]:
-    """Run every arm once per round and return each arm's ratio to the first, the baseline; a round before is not counted."""
+    """Give every arm its `turns` in each round and return each arm's ratio to the first, the baseline.
+
+    A round before is not counted.
+    """
     bursts: dict[str, list[_Burst]] = {arm.name: [] for arm in arms}
     for number in range(rounds + 1):
-        for arm in order.sample(arms, len(arms)):
-            arm.before()
-            burst = _measured(arm.burst)
-            arm.after()
-            if number:
-                bursts[arm.name].append(burst)
+        measured = _round(arms, turns, order)
+        for name, burst in measured.items() if number else ():
+            bursts[name].append(burst)
         progress(number, rounds)
     baseline = bursts[arms[0].name]
     return [_ratio(arm.name, baseline, bursts[arm.name]) for arm in arms]
@@ -108,6 +116,18 @@ def _sign_test_rank(n: int, confidence: float = 0.95) -> int:
             break
         k += 1
     return k
+
+
+def _round(arms: Sequence[Arm], turns: int, order: random.Random) -> dict[str, _Burst]:
+    """Return what each arm took for all its turns."""
+    sums = {arm.name: _Burst(0, 0) for arm in arms}
+    for _ in range(turns):
+        for arm in order.sample(arms, len(arms)):
+            arm.before()
+            burst = _measured(arm.burst)
+            arm.after()
+            sums[arm.name] += burst
+    return sums
 
 
 def _measured(action: Callable[[], object]) -> _Burst:

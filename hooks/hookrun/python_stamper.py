@@ -1,4 +1,4 @@
-"""Stamps without a compiler: a callback made of the interpreter's own compiled pieces, which runs no line of Python."""
+"""Stamps without a compiler: callbacks made of the interpreter's own compiled pieces."""
 
 from __future__ import annotations
 
@@ -26,18 +26,22 @@ class PythonStamper:
     `dict.setdefault(now, list)`, which returns the list and has noted the time; that is the stamp. Behind the last call of a
     computation stands the gate, an empty list that the chain passes over; a look through it tells how many calls were made.
 
+    Half of that way is ctypes taking the GIL and giving it back. A thread that keeps the GIL while it is inside the engine can
+    have `holding_op` called instead: the interpreter's own PyObject_IsTrue, on an object whose `__bool__` is that `__next__`.
+    Other threads then get the GIL at watched calls only, where a line of Python is run.
+
     The stamps are of CLOCK_MONOTONIC, which Python reads in half the time of any other; it is slewed by at most 0.05 %, and
     `stored` places them in the node's clock. Once they have been read, `reset` must come before the next computation.
     """
 
     def __init__(self, times_ns: array[int] | memoryview[int]) -> None:
         self._times_ns = memoryview(times_ns)
-        self._halt: list[None] = []  # what each call answers: false while it is empty
+        self._halted = False
         self._gate: list[object] = []
-        self._lists: list[list[object]] = []
+        self._lists: list[list[object]] = []  # of what the calls answer: bools
         self._layout = [self._lists]  # read anew for each cycle, so that other lists can take their place
         self._begun: dict[int, list[object]] = {}  # lists by the time at which they were begun, in order
-        now = starmap(time.monotonic_ns, repeat(()))
+        now = starmap(_now_ns, repeat(()))
         lists = chain.from_iterable(chain.from_iterable(repeat(self._layout)))
         self._answers = chain.from_iterable(map(self._begun.setdefault, now, lists))
         self._made: tuple[int, list[int]] | None = None
@@ -48,9 +52,10 @@ class PythonStamper:
         # The objects are kept because the engine holds nothing but their addresses. An argument not declared is passed over.
         self._op = ctypes.CFUNCTYPE(ctypes.c_bool)(self._answers.__next__)
         self._node = ctypes.CFUNCTYPE(ctypes.c_bool, ctypes.c_void_p, ctypes.c_bool, ctypes.c_void_p)(self._around_node)
-        self.op_address = ctypes.cast(self._op, ctypes.c_void_p).value or 0
-        self.node_address = ctypes.cast(self._node, ctypes.c_void_p).value or 0
+        self._truth = type("Answers", (), {"__bool__": self._answers.__next__})()
+        self.op_address, self.node_address = _address(self._op), _address(self._node)
         self.data_address = 0
+        self.holding_op = _address(ctypes.pythonapi.PyObject_IsTrue), id(self._truth)
 
     @property
     def calls(self) -> int:
@@ -74,11 +79,13 @@ class PythonStamper:
 
     @property
     def stop(self) -> int:
-        return len(self._halt)
+        return int(self._halted)
 
     @stop.setter
     def stop(self, wanted: int) -> None:
-        self._halt[:] = [None] if wanted else []
+        self._halted = bool(wanted)
+        for answers in self._lists[:-1]:  # the gate stays empty
+            answers[:] = [self._halted] * len(answers)
 
     def watch(self, calls: Sequence[int] | None, /) -> None:
         if calls is not None and any(call <= before for before, call in zip((-1, *calls), calls, strict=False)):
@@ -102,7 +109,7 @@ class PythonStamper:
             lengths = [call - before for before, call in zip((0, *calls), (*calls, calls[-1] + 1), strict=True)]
             self._unwatched = calls[0]
         self._cycle = sum(lengths)
-        self._lists = [*(list[object]([self._halt] * length) for length in lengths if length), self._gate]
+        self._lists = [*(list[object]([self._halted] * length) for length in lengths if length), self._gate]
         self._layout[0] = self._lists
 
     def _finished(self) -> tuple[int, list[int]]:
@@ -128,10 +135,19 @@ class PythonStamper:
     def _around_node(self, _tensor: object, ask: bool, _data: object) -> bool:
         if not ask:
             self._after_nodes.append(node_ns())
-            return not self._halt
+            return not self._halted
         call = self._asked
         self._asked = call + 1
         return call % self._cycle in self._wanted
+
+
+def _now_ns() -> int:
+    """Return CLOCK_MONOTONIC; as a line of Python, so that whoever waits for the GIL gets it here."""
+    return time.monotonic_ns()
+
+
+def _address(function: object) -> int:
+    return ctypes.cast(function, ctypes.c_void_p).value or 0  # type: ignore[arg-type]
 
 
 def _node_behind_monotonic_ns() -> int:

@@ -101,13 +101,11 @@ def _changes(number: int, change: LayerChange, truths: list[dict[str, Any]]) -> 
 
 
 def _true_ratio(truths: list[dict[str, Any]], layer: int, halves: tuple[str, ...]) -> float:
-    means = [
-        np.mean(
-            [sum(truth["layers"][layer][f"{half}_j_per_token"] for half in halves) for truth in truths if truth["arm"] == arm]
-        )
-        for arm in ("baseline", "pruned")
-    ]
-    return float(means[1] / means[0])
+    def mean_j(arm: str) -> float:
+        layers = [truth["layers"][layer] for truth in truths if truth["arm"] == arm]
+        return float(np.mean([sum(each[f"{half}_j_per_token"] for half in halves) for each in layers]))
+
+    return mean_j("pruned") / mean_j("baseline")
 
 
 def _verdicts(world: World, comparison: Any) -> Iterator[Score]:

@@ -84,3 +84,23 @@ def test_the_command_prints_and_writes_ratios(tmp_path, monkeypatch):
     body = json.loads((tmp_path / "b.json").read_text())
     assert body["points"][0]["unpruned"]["value"] == 1 and body["points"][0]["ragged"]["value"] > 0
     assert "decode:8" in shown.output and "expanding" in shown.output
+
+
+def test_the_tables_are_the_reports(monkeypatch):
+    monkeypatch.setattr("epi_surgery.bench.run.SHAPES", {"1b": SHAPE})
+    words = ["bench", "--tables", "--dtype", "float32", "--rounds", "3", "--case", "short-64", "--json"]
+    shown = CliRunner().invoke(main, words)
+    assert shown.exit_code == 0, shown.output
+    body = json.loads(shown.output)
+    assert [row["case"] for row in body["throughput"]] == ["short-64"] and body["forward_64"]["unpruned"]["value"] == 1
+    assert body["throughput"][0]["groups"]["tokens_per_s"] == pytest.approx(64 / body["throughput"][0]["groups"]["seconds"])
+    assert body["parameters"][-1]["component"] == "all"
+
+
+def test_cases_are_rows_of_the_tables():
+    from epi_surgery.bench.tables import throughput_cases
+    from epi_surgery.commands.bench import _CASES
+
+    assert tuple(case[0] for case in throughput_cases()) == _CASES
+    result = CliRunner().invoke(main, ["bench", "--case", "short-64"])
+    assert result.exit_code == 1 and "--tables" in result.output

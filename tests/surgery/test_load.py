@@ -104,6 +104,10 @@ Q0 = "model.layers.1.self_attn.q_proj.weight"
         (lambda f: renamed(f, Q0, "model.layers.1.self_attn.qkv_proj.weight"), ["qkv_proj", "fused"]),
         (lambda f: renamed(f, Q0, "model.layers.1.mlp.experts.0.w1.weight"), ["experts.0", "mixture"]),
         (lambda f: renamed(f, Q0, "something.weight"), [Q0, "missing"]),
+        (
+            lambda f: (edited(f, model_type="phi3"), renamed(f, Q0, "model.layers.1.self_attn.qkv_proj.weight")),
+            ["qkv_proj", "fused"],
+        ),
     ],
 )
 def test_a_folder_is_refused_by_what_stands_in_the_way(tmp_path, spoil, words):

@@ -1,9 +1,13 @@
-"""Ways to decode the same tokens with one model: bare, and with each kind of stamps. What `overhead.compare` compares."""
+"""Ways to decode the same tokens with one model: bare, and with each kind of stamps. What `comparison.compare` compares."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from epi_protocol import events
+from epi_protocol.events import SpanBatch
 
 from ..comparison import Arm
 from ..errors import HookrunError
@@ -22,14 +26,20 @@ CONTEXT_TOKENS = 512
 
 
 class Bench:
-    """Makes arms that decode the same tokens behind the same prompt. Spans go into `ring`.
+    """Makes arms that decode the same `tokens` behind the same prompt, a token each turn.
 
     All arms share one context, with callbacks set and taken away: two contexts of a model differ by a percent in speed, as their
     memory lies in other places. Only the evaluation callback belongs to a context for life, and has one of its own.
+
+    An arm's last turn also takes the spans of all its tokens out of the ring and packs them. In a run another thread does that,
+    but here it would do it in whichever arm's turn it is.
     """
 
-    def __init__(self, engine: Engine, model: Model, settings: ContextSettings, tokens: int, ring: SpanRing) -> None:
-        self._engine, self._model, self._settings, self._tokens, self._ring = engine, model, settings, tokens, ring
+    def __init__(self, engine: Engine, model: Model, settings: ContextSettings, tokens: int) -> None:
+        self.tokens = tokens
+        self.spans_per_token: dict[str, float] = {}
+        self._engine, self._model, self._settings = engine, model, settings
+        self._rings: list[SpanRing] = []
         self._prompt = engine.tokenize(PROMPT)
         if len(self._prompt) + tokens > settings.tokens:
             room = settings.tokens - len(self._prompt)
@@ -41,14 +51,14 @@ class Bench:
         """Return the way without anything of ours."""
         context = self._context
 
-        def burst() -> None:
+        def decoding() -> Iterator[int]:
             token = self._first
-            context.forget(len(self._prompt))
-            for _ in range(self._tokens):
+            for _ in range(self.tokens):
                 context.decode_one(token)
                 token = context.greedy()
+                yield token
 
-        return Arm(name, burst)
+        return self._arm(name, context, decoding)
 
     def stamped(self, name: str, mode: Stamps, *, compiled: bool | None = None) -> Arm:
         """Return the way of a measured run; HookrunError where these stamps cannot be had."""
@@ -58,17 +68,67 @@ class Bench:
         else:
             made.context.close()
             made = replace(made, context=self._context)
-        runner = Runner(made, self._ring)
+        ring, tracer, context = SpanRing(), made.tracer, made.context
+        runner = Runner(made, ring)
+        self._rings.append(ring)
 
-        def burst() -> None:
-            made.context.forget(len(self._prompt))
-            runner.decode(self._first, self._tokens, 0)
+        def decoding() -> Iterator[int]:
+            yield from runner.decoding(self._first, self.tokens, 0)
+            self.spans_per_token[name] = _packed(ring) / self.tokens
 
-        tracer, context = made.tracer, made.context
-        return Arm(name, burst, before=lambda: tracer.attach(context), after=lambda: tracer.detach(context))
+        return self._arm(name, context, decoding, lambda: tracer.attach(context), lambda: tracer.detach(context))
+
+    @property
+    def spans_lost(self) -> int:
+        """Return the spans that found no room in a ring."""
+        return sum(ring.dropped for ring in self._rings)
+
+    def _arm(
+        self,
+        name: str,
+        context: Context,
+        decoding: Callable[[], Iterator[int]],
+        attach: Callable[[], None] = lambda: None,
+        detach: Callable[[], None] = lambda: None,
+    ) -> Arm:
+        turns = _Turns(self.tokens, decoding)
+
+        def before() -> None:
+            context.forget(len(self._prompt) + turns.next())
+            attach()
+
+        return Arm(name, turns.take, before, detach)
 
     def _behind_prompt(self, context: Context) -> int:
         """Put the prompt into a context and return the token it predicts."""
         for at in range(0, len(self._prompt), self._settings.chunk):
             context.decode(self._prompt[at : at + self._settings.chunk])
         return context.greedy()
+
+
+class _Turns:
+    """Takes the tokens of one decoding after the other, a token at a time."""
+
+    def __init__(self, tokens: int, decoding: Callable[[], Iterator[int]]) -> None:
+        self._last, self._decoding = tokens - 1, decoding
+        self._taken = self._last
+        self._tokens: Iterator[int] = iter(())
+
+    def next(self) -> int:
+        """Prepare for the next token and return its number."""
+        self._taken += 1
+        if self._taken > self._last:
+            self._taken, self._tokens = 0, self._decoding()
+        return self._taken
+
+    def take(self) -> None:
+        """Decode it; the last one with all that is left to do behind it."""
+        next(self._tokens)
+        if self._taken == self._last:
+            next(self._tokens, None)
+
+
+def _packed(ring: SpanRing) -> int:
+    count, columns = ring.drain(ring.capacity)
+    events.pack("spans", SpanBatch("", 0, count, ring.dropped, columns).to_map())
+    return count

@@ -24,6 +24,8 @@ from .tracer import Stopped
 
 _c: Any = llama_cpp.llama_cpp
 library = _c
+_decode_holding = ctypes.PYFUNCTYPE(_c.llama_decode.restype, *_c.llama_decode.argtypes)(("llama_decode", _c._lib))
+"""llama_decode by a thread that keeps the GIL meanwhile."""
 _LOG_ERROR = 4
 _ABORTED = 2
 _ALL_LAYERS = 999
@@ -190,6 +192,9 @@ class Context:
         self._token = (_c.llama_token * 1)()
         self._single = _c.llama_batch_get_one(self._token, 1)
         self._op_callback: Any = None
+        self._op: tuple[int, int] | None = None
+        self._holding_op: tuple[int, int] | None = None
+        self._holding = False
 
     def decode(self, tokens: Sequence[int]) -> None:
         """Put up to a batch of tokens behind those already seen; the last one's logits stay for `greedy`."""
@@ -199,7 +204,7 @@ class Context:
     def decode_one(self, token: int) -> None:
         """The same for one token, without allocating."""
         self._token[0] = token
-        self._compute(self._single)
+        self._compute(self._single, holding=self._holding_op is not None)
 
     def greedy(self) -> int:
         """Return the likeliest next token, the end mark like any other."""
@@ -210,18 +215,28 @@ class Context:
         """Drop all tokens from `position` on."""
         _c.llama_memory_seq_rm(self._memory, 0, position, -1)
 
-    def set_op_callback(self, callback: tuple[int, int] | None) -> None:
-        """Have (address, user data) called after each operation, or nothing."""
-        address, data = callback or (0, 0)
-        self._op_callback = _c.ggml_abort_callback(address) if address else _c.ggml_abort_callback()
-        _c.llama_set_abort_callback(self._handle, self._op_callback, data)
+    def set_op_callback(self, callback: tuple[int, int] | None, holding: tuple[int, int] | None = None) -> None:
+        """Have (address, user data) called after each operation, or nothing.
+
+        `holding` is one for a caller that keeps the GIL; where it is given, single tokens are computed so.
+        """
+        self._op, self._holding_op = callback, holding
+        self._listen(holding=False)
 
     def close(self) -> None:
         """Free the context."""
         _c.llama_free(self._handle)
 
-    def _compute(self, batch: Any) -> None:
-        status = _c.llama_decode(self._handle, batch)
+    def _listen(self, *, holding: bool) -> None:
+        address, data = (self._holding_op if holding else self._op) or (0, 0)
+        self._op_callback = _c.ggml_abort_callback(address) if address else _c.ggml_abort_callback()
+        _c.llama_set_abort_callback(self._handle, self._op_callback, data)
+        self._holding = holding
+
+    def _compute(self, batch: Any, *, holding: bool = False) -> None:
+        if holding is not self._holding:
+            self._listen(holding=holding)
+        status = (_decode_holding if holding else _c.llama_decode)(self._handle, batch)
         if status == _ABORTED:
             raise Stopped
         if status:

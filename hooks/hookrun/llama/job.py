@@ -17,7 +17,6 @@ from ..errors import HookrunError
 from ..interruption import Interruption
 from ..progress import Bar
 from ..sending.recording import Recording
-from ..sending.ring import SpanRing
 from .arguments import context_settings
 from .bench import CONTEXT_TOKENS, Bench
 from .instrument import Instrument, instrument
@@ -90,12 +89,11 @@ class Job:
         """Return what this run's stamps cost here and now: tokens/s with them over tokens/s with nothing."""
         bar = Bar(sys.stderr, "checking the overhead", "rounds")
         mode, compiled = self._made.tracer.mode, self._made.tracer.by == "C"
-        ring = SpanRing()  # of its own: these spans are not part of the run
-        bench = Bench(self._engine, self.model, replace(context, tokens=CONTEXT_TOKENS), CHECK_TOKENS, ring)
-        stamped = bench.stamped("stamps", mode, compiled=compiled if mode is not Stamps.OFF else None)
-        arms = [bench.bare(BASELINE), replace(stamped, after=lambda: ring.drain(ring.capacity))]
+        bench = Bench(self._engine, self.model, replace(context, tokens=CONTEXT_TOKENS), CHECK_TOKENS)
+        arms = [bench.bare(BASELINE), bench.stamped("stamps", mode, compiled=compiled if mode is not Stamps.OFF else None)]
+        order = random.Random(CHECK_ROUNDS)
         try:
-            _baseline, found = compare(arms, CHECK_ROUNDS, random.Random(CHECK_ROUNDS), interruption.checked(bar))
+            _baseline, found = compare(arms, CHECK_ROUNDS, order, interruption.checked(bar), turns=CHECK_TOKENS)
         finally:
             bar.clear()
         return found.to_map()

@@ -22,6 +22,8 @@ from .model import open_model
 from .settings import ContextSettings
 from .tracer import Stamps
 
+TOKENS = 16
+"""Per round; as many as a small model decodes until their spans are written."""
 _EXAMPLE = """examples:
   hookrun overhead --model m.gguf --threads 1 --rounds 200
   hookrun overhead --torch --model m.gguf --threads 1 --rounds 100
@@ -39,7 +41,7 @@ def add_parser(commands: Any) -> None:
     )
     add_model_arguments(parser)
     parser.add_argument("--rounds", type=whole(2), default=100, metavar="N", help="rounds (100)")
-    parser.add_argument("--tokens", type=whole(1), default=4, metavar="N", help="tokens per round and kind of stamps (4)")
+    parser.add_argument("--tokens", type=whole(1), metavar="N", help="tokens per round and kind of stamps (16; torch: 1)")
     parser.add_argument("--seed", type=whole(0), default=1, metavar="N", help="of the order within the rounds (1)")
     parser.add_argument("--torch", action="store_true", help="measure the hooks in PyTorch; then MODEL may also be a folder")
     parser.set_defaults(run=run)
@@ -52,12 +54,11 @@ def run(options: argparse.Namespace) -> int:
 
         return run_torch(options)
     wait_policy = set_wait_policy()
-    # No daemon and no file, but the thread that drains and packs the spans runs as in a real measurement.
-    recording = Recording(engine=engine_version())
+    recording = Recording(engine=engine_version())  # of nothing; its thread takes signals while the engine computes
     bar = Bar(sys.stderr, "comparing", "rounds")
     try:
         with Interruption(recording.courier) as interruption:
-            result = _compare(options, recording, interruption.checked(bar))
+            result = _compare(options, interruption.checked(bar))
     finally:
         bar.clear()
         recording.close()
@@ -66,22 +67,22 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _compare(options: argparse.Namespace, recording: Recording, progress: Callable[[int, int], None]) -> dict[str, Any]:
+def _compare(options: argparse.Namespace, progress: Callable[[int, int], None]) -> dict[str, Any]:
     model = open_model(options.model)
     engine, warnings = load_engine(options.model, options.repack)
     for warning in warnings:
         print(f"hookrun: warning: {warning}", file=sys.stderr)
-    recording.begin("overhead", {}, {})
-    settings = ContextSettings(CONTEXT_TOKENS, options.threads)
-    bench = Bench(engine, model, settings, options.tokens, recording.ring)
-    ratios = compare(_arms(bench), options.rounds, random.Random(options.seed), progress)
+    bench = Bench(engine, model, ContextSettings(CONTEXT_TOKENS, options.threads), options.tokens or TOKENS)
+    ratios = compare(_arms(bench), options.rounds, random.Random(options.seed), progress, turns=bench.tokens)
     return {
         "model": model.file,
         "engine": engine.version,
         "repack": engine.repack,
         "threads": options.threads,
-        "tokens": options.tokens,
+        "tokens": bench.tokens,
         "rounds": options.rounds,
+        "spans_per_token": bench.spans_per_token,
+        "spans_lost": bench.spans_lost,
         "arms": [ratio.to_map() for ratio in ratios],
     }
 
@@ -102,10 +103,12 @@ def _text(result: dict[str, Any]) -> str:
     lines = [
         f"{result['model']}, {result['threads']} threads, {result['rounds']} rounds of {result['tokens']} tokens; "
         "tokens/s relative to nothing, median [95 % interval]",
-        f"  {'stamps':16} {'by the clock':26} {'by processor time':26} {'ms/token':>9} {'CPU ms/token':>13}",
+        f"  {'stamps':16} {'by the clock':26} {'by processor time':26} {'ms/token':>9} {'CPU ms':>9} {'spans':>6}",
     ]
     for arm in result["arms"]:
         wall, cpu = spread_text(arm["wall"]), spread_text(arm["cpu"])
         per_token = [arm[key] / result["tokens"] for key in ("wall_ms", "cpu_ms")]
-        lines.append(f"  {arm['name']:16} {wall:26} {cpu:26} {per_token[0]:9.3f} {per_token[1]:13.3f}")
+        spans = result["spans_per_token"].get(arm["name"], 0)
+        lines.append(f"  {arm['name']:16} {wall:26} {cpu:26} {per_token[0]:9.3f} {per_token[1]:9.3f} {spans:6.1f}")
+    lines.append(f"  {result['spans_lost']} spans lost")
     return "\n".join(lines)

@@ -18,7 +18,7 @@ from .settings import BATCH_TOKENS
 
 PREFILL, DECODE = KIND["prefill"], KIND["decode"]
 HOLD_NS = 100_000_000
-"""How long spans of tokens may wait to be written."""
+"""Time of computations whose spans may wait to be written."""
 MOST_HELD = 64
 """Tokens that wait at most: their stamps have to find room in the stamper's array."""
 
@@ -111,7 +111,7 @@ class Runner:
         self._done = self._total = 0
         self._begins_ns: list[int] = []
         self._ends_ns: list[int] = []
-        self._written = self._written_ns = 0
+        self._written = self._held_ns = 0
 
     def run(self, work: Workload) -> list[Request]:
         """Do the whole workload and return its requests; interrupted, the spans so far are in the ring."""
@@ -138,18 +138,22 @@ class Runner:
 
     def decode(self, token: int, count: int, request: int) -> list[int]:
         """Decode up to `count` tokens from `token` on and return those that follow it."""
+        return list(self.decoding(token, count, request))
+
+    def decoding(self, token: int, count: int, request: int) -> Iterator[int]:
+        """Yield the same tokens one by one; behind the last one all their spans are written."""
         self._follow(1)
-        tokens: list[int] = []
         finished = False
-        self._written_ns, self._written = self._clock(), 0
+        self._held_ns = self._written = 0
         try:
-            while len(tokens) < count and not self._ends(token):
+            for _ in range(count):
+                if self._ends(token):
+                    break
                 token = self._decode_one(token, request)
-                tokens.append(token)
+                yield token
             finished = True
         finally:
             self._write_tokens(request, cut_off=not finished)
-        return tokens
 
     def _decode_one(self, token: int, request: int) -> int:
         """The hot path: behind a computation the caches are cold, so what can wait is done for several tokens at once."""
@@ -158,9 +162,10 @@ class Runner:
         end_ns = self._clock()
         self._begins_ns.append(begin_ns)
         self._ends_ns.append(end_ns)
-        if end_ns - self._written_ns > HOLD_NS or len(self._ends_ns) >= MOST_HELD:
+        self._held_ns += end_ns - begin_ns
+        if self._held_ns > HOLD_NS or len(self._ends_ns) >= MOST_HELD:
             self._write_tokens(request)
-            self._written_ns = end_ns
+            self._held_ns = 0
         return self._context.greedy()
 
     def _write_tokens(self, request: int, *, cut_off: bool = False) -> None:

@@ -40,7 +40,7 @@ class Plans:
 class _Context(Protocol):
     def decode(self, tokens: Sequence[int]) -> None: ...
     def forget(self, position: int = 0) -> None: ...
-    def set_op_callback(self, callback: tuple[int, int] | None) -> None: ...
+    def set_op_callback(self, callback: tuple[int, int] | None, holding: tuple[int, int] | None = None) -> None: ...
 
 
 class Tracer:
@@ -66,8 +66,10 @@ class Tracer:
 
     def attach(self, context: _Context) -> None:
         """Let the context call the stamper."""
-        if self._stamper is not None and self.mode is Stamps.ABORT:
-            context.set_op_callback((self._stamper.op_address, self._stamper.data_address))
+        stamper = self._stamper
+        if stamper is not None and self.mode is Stamps.ABORT:
+            holding = stamper.holding_op if isinstance(stamper, PythonStamper) else None
+            context.set_op_callback((stamper.op_address, stamper.data_address), holding)
 
     def detach(self, context: _Context) -> None:
         """Let the context call nothing."""

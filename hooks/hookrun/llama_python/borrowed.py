@@ -20,8 +20,8 @@ class BorrowedContext:
         self._c, self._handle = c, handle
         self._op_callback: Any = None
 
-    def set_op_callback(self, callback: tuple[int, int] | None) -> None:
-        """Have (address, user data) called after each operation, or nothing."""
+    def set_op_callback(self, callback: tuple[int, int] | None, _holding: tuple[int, int] | None = None) -> None:
+        """Have (address, user data) called after each operation, or nothing. The program never holds the GIL inside."""
         address, data = callback or (0, 0)
         self._op_callback = self._c.ggml_abort_callback(address) if address else self._c.ggml_abort_callback()
         self._c.llama_set_abort_callback(self._handle, self._op_callback, data)

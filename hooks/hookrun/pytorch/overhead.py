@@ -25,7 +25,7 @@ from ..sending.ring import SpanRing
 from .adapter import TorchAdapter
 from .metadata import engine_version
 
-PROMPT_TOKENS = 13
+TOKENS, PROMPT_TOKENS = 1, 13
 _TEXT_WIDTH = 16
 
 
@@ -41,7 +41,7 @@ def run(options: argparse.Namespace) -> int:
     try:
         with Interruption(recording.courier) as interruption, torch.no_grad():
             recording.begin("overhead", {}, {})
-            bench = Bench(torch, model, recording.ring, options.tokens)
+            bench = Bench(torch, model, recording.ring, options.tokens or TOKENS)
             ratios = compare(bench.arms(), options.rounds, random.Random(options.seed), interruption.checked(bar))
             lost = recording.ring.dropped
     finally:
@@ -51,7 +51,7 @@ def run(options: argparse.Namespace) -> int:
         "model": options.model.name,
         "engine": engine_version(torch),
         "threads": options.threads,
-        "tokens": options.tokens,
+        "tokens": bench.tokens,
         "rounds": options.rounds,
         "omp_wait_policy": wait_policy,
         "spans_per_token": bench.spans_per_token,
@@ -81,7 +81,8 @@ class Bench:
     def __init__(self, torch: ModuleType, model: Any, ring: SpanRing, tokens: int) -> None:
         self.voice, self.generation = Voice(), Generation()
         self.spans_per_token: dict[str, float] = {}
-        self._torch, self._model, self._ring, self._tokens = torch, model, ring, tokens
+        self.tokens = tokens
+        self._torch, self._model, self._ring = torch, model, ring
         prompt = torch.arange(1, PROMPT_TOKENS + 1)[None]
         out = model(prompt, use_cache=True)
         self._cache, self._first = out.past_key_values, out.logits[:, -1:].argmax(-1)
@@ -103,7 +104,7 @@ class Bench:
         self._decode()  # the model is found here, and not in a burst
         pushed = self._ring.pushed
         self._decode()
-        self.spans_per_token[name] = (self._ring.pushed - pushed) / self._tokens
+        self.spans_per_token[name] = (self._ring.pushed - pushed) / self.tokens
         adapter.suspend()
 
         def before() -> None:
@@ -117,7 +118,7 @@ class Bench:
         for layer, state in zip(self._cache.layers, self._state, strict=True):
             vars(layer).update(state)
         token = self._first
-        for _ in range(self._tokens):
+        for _ in range(self.tokens):
             token = self._model(token, past_key_values=self._cache, use_cache=True).logits[:, -1:].argmax(-1)
 
 

@@ -12,6 +12,7 @@ from epi_surgery.progress import bar
 
 _SHAPES = ("1b", "135m", "135m-group4")
 _POINTS = ("prefill:64", "decode:64", "decode:512", "decode:2048")
+_CASES = tuple(f"{prompt}-{new}{end}" for end in ("", ", no cache") for prompt in ("short", "long") for new in (64, 256))
 
 
 @click.command()
@@ -23,6 +24,7 @@ _POINTS = ("prefill:64", "decode:64", "decode:512", "decode:2048")
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="Of torch.")
 @click.option("--cpu-time", is_flag=True, help="Count the process's CPU seconds: on a busy machine, with one thread.")
 @click.option("--tables", is_flag=True, help="Instead the report's tables I and III on these shapes: slow, as they were.")
+@click.option("--case", "cases", type=click.Choice(_CASES), multiple=True, help="With --tables: only this row of table III.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Which heads leave, and the order of the variants.")
 @click.option("--out", type=click.Path(path_type=Path), help="Also write the figures as JSON.")
 @click.option("--force", is_flag=True, help="Replace an existing file.")
@@ -39,6 +41,8 @@ def bench(out: Path | None, force: bool, as_object: bool, **choices: Any) -> Non
     points = [_point(text) for text in choices.pop("points") or _POINTS]
     if choices["cpu_time"] and choices["threads"] > 1:
         raise SurgeryError("--cpu-time adds up what all threads do, so it says nothing about their speed; use one thread")
+    if choices["cases"] and not choices["tables"]:
+        raise SurgeryError("--case names rows of table III: give --tables, too")
     if out is not None:
         check_target(out, force)
     from epi_surgery.bench.run import run_points, run_tables, text_of

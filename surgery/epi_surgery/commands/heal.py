@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 @click.option("--strength", type=float, default=0.01, show_default=True, help="Pull towards the weights as they are.")
 @click.option("--feed-forward", is_flag=True, help="Re-solve the feed-forward's down projections too.")
 @click.option("--distil", type=click.IntRange(0), default=0, metavar="STEPS", help="Then train so many steps towards ORIGINAL.")
-@click.option("--rate", type=float, default=1e-4, show_default=True, help="Adam's learning rate in these steps.")
+@click.option("--rate", type=float, default=1e-4, show_default=True, help="Adam's learning rate in these steps; it falls to 0.")
+@click.option("--dtype", type=click.Choice(["float32", "bfloat16"]), default="float32", show_default=True, help="Of these steps.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="What to write, of the kind that CUT is.")
 @click.option("--force", is_flag=True, help="Replace an existing file.")
 @click.option("--json", "as_object", is_flag=True, help="One JSON object instead of text.")
@@ -48,7 +49,8 @@ def heal(original: Path, cut: Path, out: Path, force: bool, as_object: bool, **o
     for source in (original, cut):
         (check_folder if cut.is_dir() else check_target)(out, force, source)
     wanted = Wanted(options["texts"], options["tokens"], options["window"], options["seed"])
-    treatment = Treatment(Healing(options["strength"], options["feed_forward"]), Distillation(options["distil"], options["rate"]))
+    distillation = Distillation(options["distil"], options["rate"], options["dtype"])
+    treatment = Treatment(Healing(options["strength"], options["feed_forward"]), distillation)
     found = heal_model(original, cut, wanted, treatment, out, default_cache(), bar)
     click.echo(json.dumps(asdict(found) | {"path": str(out)}, indent=2) if as_object else summary(found))
 

@@ -14,15 +14,20 @@ from torch.nn import functional
 
 from epi_surgery.errors import SurgeryError
 from epi_surgery.model.load import Loaded
+from epi_surgery.model.loss import slope_towards
 from epi_surgery.model.stepwise import logits
 
 
 @dataclass(frozen=True)
 class Distillation:
-    """So many `steps` of Adam at `rate`, one window each; no steps, no distillation."""
+    """So many `steps` of Adam, one window each, at a `rate` that falls to zero; no steps, no distillation.
+
+    With `dtype` bfloat16 the steps compute in it, several times faster where the processor can; weights stay as they are.
+    """
 
     steps: int = 0
     rate: float = 1e-4
+    dtype: str = "float32"
 
 
 def distil(
@@ -32,11 +37,15 @@ def distil(
     weights = {name: cut.model.get_parameter(name) for name in names}
     with _trainable(list(weights.values())) as parameters:
         optimiser = torch.optim.Adam(parameters, lr=plan.rate)
+        slower = torch.optim.lr_scheduler.LinearLR(optimiser, 1.0, 0.0, max(1, plan.steps))
         for step in range(plan.steps):
             optimiser.zero_grad()
-            if not _backward(dense, cut, windows[step % len(windows)][None]):
+            with torch.autocast(cut.device.type, torch.bfloat16, enabled=plan.dtype == "bfloat16"):
+                finite = _backward(dense, cut, windows[step % len(windows)][None])
+            if not finite:
                 raise SurgeryError(f"distillation diverged at step {step + 1}; lower --rate")
             optimiser.step()
+            slower.step()
             advance(1)
     return {name: weight.data for name, weight in weights.items()}
 
@@ -47,10 +56,8 @@ def _backward(dense: Loaded, cut: Loaded, window: Tensor) -> bool:
         wanted = logits(dense, window)
     with torch.enable_grad():
         found = logits(cut, window)
-    # The slope of the divergence to the logits is q - p. Written out it is exactly zero for equal models; Adam would blow
-    # the rounding of a computed loss up to whole steps.
-    slope = (found.detach().float().softmax(dim=-1) - wanted.float().softmax(dim=-1)) / window.numel()
-    found.backward(slope.to(found))
+    slope = slope_towards(wanted, found)
+    found.backward(slope)
     return bool(slope.isfinite().all())
 
 

@@ -3,6 +3,7 @@
 import json
 import re
 import struct
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -39,13 +40,8 @@ def weight_files(folder: Path) -> list[Path]:
 
 def check_shards(folder: Path) -> None:
     """Refuse truncated files and models of another shape by the name of the tensor that tells."""
-    shapes: dict[str, tuple[int, ...]] = {}
-    for file in weight_files(folder):
-        shapes.update(read_shapes(file))
-    for name in shapes:
-        for part, sentence in _FOREIGN:
-            if part in name:
-                raise UnsupportedModel(f"{folder}: tensor {name}: {sentence}")
+    shapes = _all_shapes(folder)
+    _refuse_foreign(folder, shapes)
     layers = {int(found.group(1)) for name in shapes if (found := _LAYER.match(name))}
     if not layers:
         raise UnsupportedModel(f"{folder}: no tensor named model.layers.0.…: not a Llama-shaped model")
@@ -54,6 +50,11 @@ def check_shards(folder: Path) -> None:
             name = _PROJECTION.format(layer=layer, name=part)
             if name not in shapes:
                 raise UnsupportedModel(f"{folder}: tensor {name} is missing: not a whole Llama-shaped model")
+
+
+def refuse_foreign_weights(folder: Path) -> None:
+    """Raise UnsupportedModel for the first tensor that belongs to another kind of attention or feed-forward."""
+    _refuse_foreign(folder, _all_shapes(folder))
 
 
 def read_shapes(file: Path) -> dict[str, tuple[int, ...]]:
@@ -70,6 +71,17 @@ def read_shapes(file: Path) -> dict[str, tuple[int, ...]]:
     if needed > n_bytes:
         raise SurgeryError(f"{file}: truncated: it should have {needed:,} bytes and has {n_bytes:,}; copy or download it again")
     return {name: tuple(entry["shape"]) for name, entry in tensors.items()}
+
+
+def _all_shapes(folder: Path) -> dict[str, tuple[int, ...]]:
+    return {name: shape for file in weight_files(folder) for name, shape in read_shapes(file).items()}
+
+
+def _refuse_foreign(folder: Path, shapes: Iterable[str]) -> None:
+    for name in shapes:
+        for part, sentence in _FOREIGN:
+            if part in name:
+                raise UnsupportedModel(f"{folder}: tensor {name}: {sentence}")
 
 
 def _weight_map(index: Path) -> dict[str, str]:

@@ -10,7 +10,7 @@ from typing import Any
 from epi_surgery.errors import SurgeryError, UnsupportedModel
 from epi_surgery.gguf_file import GgufFile
 from epi_surgery.hashing import file_sha256
-from epi_surgery.model.safetensors_header import check_shards, weight_files
+from epi_surgery.model.safetensors_header import check_shards, refuse_foreign_weights, weight_files
 from epi_surgery.plan import ModelId, model_id
 
 # Model types of transformers whose attention is separate q, k, v and o projections under model.layers.N.self_attn.
@@ -39,6 +39,7 @@ def find_source(path: Path) -> Source:
     config = _config(path / "config.json")
     kind = config.get("model_type")
     if kind not in FOLDER_TYPES:
+        refuse_foreign_weights(path)
         raise UnsupportedModel(f"{path}: model type '{kind}' is not supported; these are: {', '.join(FOLDER_TYPES)}")
     if config.get("quantization_config"):
         raise UnsupportedModel(f"{path}: the weights are quantised by another tool; give the original folder or a GGUF")
