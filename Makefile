@@ -35,7 +35,7 @@ help:
 	@echo "make bench-load        spans/s that the daemon takes, and the share of a core"
 	@echo "make bench-recovery    seconds until a cut line, a reset meter, a killed node or daemon is back"
 	@echo "make bench-overhead    tokens/s with and without stamps, interleaved"
-	@echo "make bench-coverage    simulated experiments with known truth: do 95 % intervals hold 95 %?"
+	@echo "make bench-coverage    simulated experiments with known truth: do 95 % intervals hold 95 %? (HALVES=1: with halves repeated)"
 	@echo "make bench-report      time and memory of a report over 30 million spans"
 	@echo "make bench-cut         an 8B-shaped cut against cp of the same file"
 	@echo "make bench-endurance HOURS=72 SEED=1   all faults on, so many simulated hours: energy error in ticks"
@@ -61,7 +61,8 @@ bench-truncation bench-fuzz bench-load bench-recovery bench-cut: bench-%: $(VENV
 
 bench-coverage: $(VENV)/.tests
 	@mkdir -p out
-	$(BIN)/python tests/bench/coverage.py --experiments 1000 --processes $$(nproc) $(if $(PYPY),--simulator $(PYPY)) --out out/coverage.jsonl
+	$(BIN)/python tests/bench/coverage.py --experiments $(or $(N),1000) --processes $$(nproc) $(if $(PYPY),--simulator $(PYPY)) \
+		$(if $(HALVES),--halves --out out/coverage-halves.jsonl,--out out/coverage.jsonl)
 
 bench-report: $(VENV)/.tests
 	$(BIN)/python tests/bench/report_scale.py --hours 0.1 --hours 1

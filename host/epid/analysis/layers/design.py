@@ -23,6 +23,9 @@ from .units import Units, is_repeat
 AGE_STEP_S = 0.02
 """Distance of the two windows beside the middle one, by which the age and the blur of P's readings are refined."""
 
+FEWEST_ROWS = 20
+"""With fewer rows of a kind there is nothing to learn from them."""
+
 INSIDE = 0.999
 """A row takes part where this share of its time was decoding."""
 

@@ -9,13 +9,15 @@ small against the common power.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ..interval import Interval
-from .design import LayerDesign
-from .normal import Total, normal_equations, with_total, without_drift
+from .age import Age, age_of
+from .design import FEWEST_ROWS, LayerDesign
+from .normal import Total, normal_equations, series_noise, with_total, without_drift
 from .posterior import Posterior, posterior
 from .prior import Kinds, Rest
 
@@ -59,15 +61,29 @@ def fit_layers(
     design: LayerDesign, kinds: Kinds, quantum_j: float, total: Total, token_s: float, idle_w: float
 ) -> LayerFit | None:
     """Fit the watts; None where there are too few rows to say anything. `token_s`: mean time of a token; `idle_w`: or NaN."""
-    if len(design.registers.response) < 20:
+    if len(design.registers.response) < FEWEST_ROWS:
         return None
     common_w = float(design.registers.response.sum() / max(design.registers.lasts_s.sum(), 1e-9))
     block_s = max(BLOCK_S, BLOCK_TOKENS * token_s)
+
+    def solved(watts: np.ndarray, age: Age) -> Posterior:
+        normal = without_drift(normal_equations(design, quantum_j, watts, block_s, age), watts)
+        return posterior(with_total(normal, total, common_w), kinds, common_w, Rest.beside(common_w, idle_w))
+
     watts = np.append(np.full(len(kinds) + 1, common_w), 0.0)
     for _pass in range(_MOST_PASSES):
-        normal = without_drift(normal_equations(design, quantum_j, watts, block_s), watts)
-        found = posterior(with_total(normal, total, common_w), kinds, common_w, Rest.beside(common_w, idle_w))
+        age = age_of(design.power, watts, series_noise)
+        found = solved(watts, age)
         moved, watts = np.abs(found.watts - watts).max(), found.watts
         if moved < _SETTLED * common_w:
             break
-    return LayerFit(found, common_w)
+    return LayerFit(_aged(found, age, lambda other: solved(watts, other).watts), common_w)
+
+
+def _aged(found: Posterior, age: Age, watts_at: Callable[[Age], np.ndarray]) -> Posterior:
+    """Add what the uncertain age of the readings does to the watts."""
+    covariance = found.covariance
+    for older, younger in age.extremes():
+        away = (watts_at(older) - watts_at(younger)) / 2
+        covariance = covariance + np.outer(away, away)
+    return replace(found, covariance=covariance)

@@ -7,7 +7,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from .design import LayerDesign, Rows
+from .age import Age
+from .design import FEWEST_ROWS, LayerDesign, Rows
 from .whitening import counter_covariance, series_covariance, wandering, whiten
 
 REPEAT_SD = 0.008
@@ -31,13 +32,13 @@ class Normal:
     vector: np.ndarray
 
 
-def normal_equations(design: LayerDesign, quantum_j: float, watts: np.ndarray, block_s: float) -> Normal:
+def normal_equations(design: LayerDesign, quantum_j: float, watts: np.ndarray, block_s: float, age: Age) -> Normal:
     """Whiten the rows by what the watts so far leave over, and sum them by blocks of `block_s` seconds."""
     counted = _blocks(design.registers, _counter(design.registers, quantum_j, watts), block_s)
-    if design.power is None or len(design.power.response) < 20:
+    if design.power is None or len(design.power.response) < FEWEST_ROWS:
         return counted
-    rows = _aged(design.power, watts)
-    power = _blocks(rows, _series(rows, watts), block_s)
+    rows = design.power.aged(age.shift, age.blur)
+    power = _blocks(rows, series_noise(rows, watts), block_s)
     n = max(len(counted.matrix), len(power.matrix))
     return Normal(_padded(counted.matrix, n) + _padded(power.matrix, n), _padded(counted.vector, n) + _padded(power.vector, n))
 
@@ -71,28 +72,17 @@ def with_total(normal: Normal, total: Total, common_w: float) -> Normal:
     )
 
 
-def _aged(rows: Rows, watts: np.ndarray) -> Rows:
-    """Refine age and blur of the readings of P by the run itself: least squares of what the watts leave over."""
-    if rows.slope is None or rows.bend is None or np.ptp(watts[:-1]) == 0:
-        return rows
-    beside = np.column_stack([rows.response - rows.seconds @ watts, rows.slope @ watts, rows.bend @ watts])
-    white = whiten(_series(rows, watts), beside)
-    found, *_rest = np.linalg.lstsq(white[:, 1:], white[:, 0], rcond=1e-6)
-    shift, blur = np.clip(found, [-1.0, -0.1], [1.0, 1.5])
-    return rows.aged(float(shift), float(blur))
+def series_noise(rows: Rows, watts: np.ndarray) -> np.ndarray:
+    """Readings of P overlap in their averaging windows, and so do their errors."""
+    step_s = max(float(np.median(np.diff(rows.at_s))), 1e-3)
+    bands = int(np.clip(np.ceil(4 * np.median(rows.lasts_s) / step_s), 1, 60))
+    return series_covariance(rows.stretch, rows.response - rows.seconds @ watts, bands)
 
 
 def _counter(rows: Rows, quantum_j: float, watts: np.ndarray) -> np.ndarray:
     residual = rows.response - rows.seconds @ watts
     wander = wandering(rows.stretch, rows.at_s, residual, quantum_j)
     return counter_covariance(rows.stretch, rows.lasts_s, quantum_j, max(wander, 1e-6))
-
-
-def _series(rows: Rows, watts: np.ndarray) -> np.ndarray:
-    """Readings of P overlap in their averaging windows, and so do their errors."""
-    step_s = max(float(np.median(np.diff(rows.at_s))), 1e-3)
-    bands = int(np.clip(np.ceil(4 * np.median(rows.lasts_s) / step_s), 1, 60))
-    return series_covariance(rows.stretch, rows.response - rows.seconds @ watts, bands)
 
 
 def _blocks(rows: Rows, covariance: np.ndarray, block_s: float) -> Normal:
