@@ -26,9 +26,8 @@ class PythonStamper:
     `dict.setdefault(now, list)`, which returns the list and has noted the time; that is the stamp. Behind the last call of a
     computation stands the gate, an empty list that the chain passes over; a look through it tells how many calls were made.
 
-    Half of that way is ctypes taking the GIL and giving it back. A thread that keeps the GIL while it is inside the engine can
+    Much of that way is ctypes taking the GIL and giving it back. A thread that keeps the GIL while it is inside the engine can
     have `holding_op` called instead: the interpreter's own PyObject_IsTrue, on an object whose `__bool__` is that `__next__`.
-    Other threads then get the GIL at watched calls only, where a line of Python is run.
 
     The stamps are of CLOCK_MONOTONIC, which Python reads in half the time of any other; it is slewed by at most 0.05 %, and
     `stored` places them in the node's clock. Once they have been read, `reset` must come before the next computation.
@@ -41,7 +40,7 @@ class PythonStamper:
         self._lists: list[list[object]] = []  # of what the calls answer: bools
         self._layout = [self._lists]  # read anew for each cycle, so that other lists can take their place
         self._begun: dict[int, list[object]] = {}  # lists by the time at which they were begun, in order
-        now = starmap(_now_ns, repeat(()))
+        now = starmap(time.monotonic_ns, repeat(()))
         lists = chain.from_iterable(chain.from_iterable(repeat(self._layout)))
         self._answers = chain.from_iterable(map(self._begun.setdefault, now, lists))
         self._made: tuple[int, list[int]] | None = None
@@ -139,11 +138,6 @@ class PythonStamper:
         call = self._asked
         self._asked = call + 1
         return call % self._cycle in self._wanted
-
-
-def _now_ns() -> int:
-    """Return CLOCK_MONOTONIC; as a line of Python, so that whoever waits for the GIL gets it here."""
-    return time.monotonic_ns()
 
 
 def _address(function: object) -> int:

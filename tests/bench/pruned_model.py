@@ -111,7 +111,7 @@ class PrunedModel:
             changed = heal(self._exact, pupil, windows, healing, lambda _: None)
             if setting.distilled:
                 order = torch.randperm(len(windows), generator=torch.Generator().manual_seed(setting.seed))
-                plan = Distillation(setting.distilled)
+                plan = Distillation(setting.distilled, dtype="bfloat16")
                 distil(self._exact, pupil, windows[order], list(changed), plan, lambda _: None)
         pupil.model.to(torch.bfloat16)
         return pupil

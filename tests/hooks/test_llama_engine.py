@@ -12,12 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from epi_protocol.events import KIND_NAME, SpanBatch
 from hookrun.clock import node_ns
 from hookrun.errors import HookrunError
 from hookrun.llama import Runner, Workload
 from hookrun.llama import instrument as instrument_module
+from hookrun.llama import runner as runner_module
 from hookrun.llama import tracer as tracer_module
 from hookrun.llama.instrument import instrument
 from hookrun.llama.loading import load_engine, set_wait_policy
@@ -31,6 +34,7 @@ from hookrun.stamps import compiled_stamper
 from .gguf_maker import tiny_deci
 
 pytest.importorskip("llama_cpp")
+side_by_side = pytest.importorskip("hookrun.llama.side_by_side")
 LAYERS = 30
 CALLS = 515
 """Operations of one token of SmolLM2-135M with fused norms; 576 without."""
@@ -314,3 +318,63 @@ def test_sequences_side_by_side_say_the_same_and_count_all_of_them(engine: Any) 
 def test_sequences_that_cannot_be_are_refused(sequences: int, sentence: str) -> None:
     with pytest.raises(HookrunError, match=sentence):
         ContextSettings(256, 1, batch=12 if sequences < 256 else 512, sequences=sequences).check()
+
+
+def test_different_prompts_side_by_side_say_what_each_says_alone(engine: Any) -> None:
+    texts = ("The capital of France is a city of", "Hello", "One, two, three, four,")
+    prompts = sorted((tuple(engine.tokenize(text)) for text in texts), key=len, reverse=True)
+    made = instrument(engine, ContextSettings(256, 1, batch=9, sequences=3), Stamps.ABORT)
+    ring, runner = SpanRing(), Runner(made, SpanRing())
+    known = runner.prefill(side_by_side.rows(prompts), 3, 0)
+    first = made.context.greedy()
+    said = [first, *runner.decode(first, 3, 0)]
+    (request,) = Runner(made, ring).run(Workload((side_by_side.rows(prompts),), tokens=3, chunk=3))
+    made.context.close()
+    alone = instrument(engine, ContextSettings(256, 1), Stamps.ABORT)
+    answers = [Runner(alone, SpanRing()).run(Workload((prompt,), tokens=3))[0].tokens for prompt in prompts]
+    alone.context.close()
+    assert list(zip(*said, strict=True)) == answers
+    assert request.tokens == answers[0]
+    assert known == request.prompt_tokens == sum(map(len, prompts))
+    written = spans(ring)
+    assert made.tracer.unmapped == 0
+    assert sum(row["count"] for row in written if (row["kind"], row["phase"], row["layer"]) == ("ffn", "prefill", 0)) == known
+    (prefill,) = (row for row in written if row["kind"] == "prefill")
+    assert (prefill["count"], prefill["batch"]) == (known, 3)
+
+
+@given(st.lists(st.lists(st.integers(0, 9), min_size=1, max_size=6), min_size=1, max_size=4))
+def test_prompts_as_rows_keep_their_tokens_and_end_together(prompts: list[list[int]]) -> None:
+    found = side_by_side.rows(prompts)
+    assert len(found) == max(map(len, prompts))
+    assert None not in found[-1]
+    for column, prompt in zip(zip(*found, strict=True), sorted(prompts, key=len, reverse=True), strict=True):
+        assert list(column) == [None] * (len(found) - len(prompt)) + prompt
+
+
+@pytest.mark.parametrize("brief_ns", [0, 1 << 60])
+def test_stamps_in_python_are_the_same_whether_the_gil_is_kept_or_not(
+    engine: Any, monkeypatch: pytest.MonkeyPatch, brief_ns: int
+) -> None:
+    monkeypatch.setattr(runner_module, "BRIEF_NS", brief_ns)
+    prompt, ring = tuple(engine.tokenize("The capital of France is")), SpanRing()
+    made = instrument(engine, context_settings(), Stamps.ABORT, compiled=False)
+    ways = []
+    decode_one = made.context.decode_one
+    monkeypatch.setattr(made.context, "decode_one", lambda token, brief: (ways.append(brief), decode_one(token, brief)))
+    (request,) = Runner(made, ring).run(Workload((prompt,), tokens=5))
+    assert ways == [False, *[brief_ns > 0] * 4]
+    assert "Paris" in engine.text(request.tokens)
+    assert made.tracer.unmapped == 0
+    written = spans(ring)
+    for token in range(5):
+        halves = inside(written, token)
+        assert len(halves) == 2 + 2 * LAYERS
+        assert all(row["begin_ns"] < row["end_ns"] for row in halves)
+        assert all(before["end_ns"] == row["begin_ns"] for before, row in pairwise(halves))
+    made.tracer.stop()
+    with pytest.raises(Stopped):
+        decode_one(1, True)
+    with pytest.raises(Stopped):
+        decode_one(1, False)
+    made.context.close()

@@ -73,10 +73,16 @@ def context_settings(options: argparse.Namespace, tokens: int) -> ContextSetting
 
 
 def prompt_texts(options: argparse.Namespace) -> list[str]:
-    """Return the prompts; HookrunError where there is none."""
+    """Return the prompts; HookrunError where there is none, or not as many as sequences side by side take."""
     if options.prompt_file is None:
         return [_not_empty(str(options.prompt), "--prompt")]
-    return [_not_empty(_text(file), str(file)) for file in _files(options.prompt_file)]
+    files = _files(options.prompt_file)
+    if len(files) > 1 and len(files) % options.parallel:
+        raise HookrunError(
+            f"{options.prompt_file} holds {len(files)} prompts, and --parallel {options.parallel} takes as many at once; "
+            "give a multiple of it, or a single prompt for all sequences"
+        )
+    return [_not_empty(_text(file), str(file)) for file in files]
 
 
 def _files(path: Path) -> list[Path]:

@@ -15,7 +15,7 @@ from ..sending.ring import SpanRing
 from .instrument import instrument
 from .model import Model
 from .runner import Runner
-from .settings import ContextSettings
+from .settings import ContextSettings, Row
 from .tracer import Stamps
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class Bench:
         """Return the way without anything of ours."""
         context = self._context
 
-        def decoding() -> Iterator[int]:
+        def decoding() -> Iterator[Row]:
             token = self._first
             for _ in range(self.tokens):
                 context.decode_one(token)
@@ -72,7 +72,7 @@ class Bench:
         runner = Runner(made, ring)
         self._rings.append(ring)
 
-        def decoding() -> Iterator[int]:
+        def decoding() -> Iterator[Row]:
             yield from runner.decoding(self._first, self.tokens, 0)
             self.spans_per_token[name] = _packed(ring) / self.tokens
 
@@ -87,7 +87,7 @@ class Bench:
         self,
         name: str,
         context: Context,
-        decoding: Callable[[], Iterator[int]],
+        decoding: Callable[[], Iterator[Row]],
         attach: Callable[[], None] = lambda: None,
         detach: Callable[[], None] = lambda: None,
     ) -> Arm:
@@ -99,7 +99,7 @@ class Bench:
 
         return Arm(name, turns.take, before, detach)
 
-    def _behind_prompt(self, context: Context) -> int:
+    def _behind_prompt(self, context: Context) -> Row:
         """Put the prompt into a context and return the token it predicts."""
         for at in range(0, len(self._prompt), self._settings.chunk):
             context.decode(self._prompt[at : at + self._settings.chunk])
@@ -109,10 +109,10 @@ class Bench:
 class _Turns:
     """Takes the tokens of one decoding after the other, a token at a time."""
 
-    def __init__(self, tokens: int, decoding: Callable[[], Iterator[int]]) -> None:
+    def __init__(self, tokens: int, decoding: Callable[[], Iterator[Row]]) -> None:
         self._last, self._decoding = tokens - 1, decoding
         self._taken = self._last
-        self._tokens: Iterator[int] = iter(())
+        self._tokens: Iterator[Row] = iter(())
 
     def next(self) -> int:
         """Prepare for the next token and return its number."""

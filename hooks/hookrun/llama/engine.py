@@ -19,7 +19,7 @@ import numpy
 from ..errors import HookrunError
 from .opmap import Node
 from .remote import RemoteDevice, add_servers
-from .settings import CACHE_TYPES, FLASH_ATTENTION, ContextSettings
+from .settings import CACHE_TYPES, FLASH_ATTENTION, ContextSettings, Row
 from .tracer import Stopped
 
 _c: Any = llama_cpp.llama_cpp
@@ -118,7 +118,7 @@ class Engine:
             size = _c.llama_detokenize(self._vocab, array, len(tokens), buffer, -size, False, True)
         return buffer.raw[: max(size, 0)].decode(errors="replace")
 
-    def is_end(self, token: int) -> bool:
+    def is_end(self, token: Row) -> bool:
         """Return whether a token ends the generation."""
         return bool(_c.llama_vocab_is_eog(self._vocab, token))
 
@@ -196,20 +196,20 @@ class Context:
         self._holding_op: tuple[int, int] | None = None
         self._holding = False
 
-    def decode(self, tokens: Sequence[int]) -> None:
-        """Put up to a batch of tokens behind those already seen; the last one's logits stay for `greedy`."""
+    def decode(self, tokens: Sequence[Row]) -> int:
+        """Put up to a batch of tokens behind those already seen and return how many; the last one's logits stay for `greedy`."""
         array = (_c.llama_token * len(tokens))(*tokens)
         self._compute(_c.llama_batch_get_one(array, len(tokens)))
+        return len(tokens)
 
-    def decode_one(self, token: int) -> None:
-        """The same for one token, without allocating."""
+    def decode_one(self, token: Row, brief: bool = False) -> None:
+        """The same for one token, without allocating; a `brief` computation may keep the GIL, where that is cheaper."""
         self._token[0] = token
-        self._compute(self._single, holding=self._holding_op is not None)
+        self._compute(self._single, holding=brief and self._holding_op is not None)
 
-    def greedy(self) -> int:
+    def greedy(self) -> Row:
         """Return the likeliest next token, the end mark like any other."""
-        pointer = _c.llama_get_logits_ith(self._handle, -1)
-        return int(numpy.ctypeslib.as_array(pointer, (self._vocabulary,)).argmax())
+        return self._likeliest(-1)
 
     def forget(self, position: int = 0) -> None:
         """Drop all tokens from `position` on."""
@@ -218,7 +218,7 @@ class Context:
     def set_op_callback(self, callback: tuple[int, int] | None, holding: tuple[int, int] | None = None) -> None:
         """Have (address, user data) called after each operation, or nothing.
 
-        `holding` is one for a caller that keeps the GIL; where it is given, single tokens are computed so.
+        `holding` is one for a caller that keeps the GIL; where it is given, brief computations are made so.
         """
         self._op, self._holding_op = callback, holding
         self._listen(holding=False)
@@ -226,6 +226,11 @@ class Context:
     def close(self) -> None:
         """Free the context."""
         _c.llama_free(self._handle)
+
+    def _likeliest(self, place: int) -> int:
+        """Return the likeliest token behind the one at a place of the last batch."""
+        pointer = _c.llama_get_logits_ith(self._handle, place)
+        return int(numpy.ctypeslib.as_array(pointer, (self._vocabulary,)).argmax())
 
     def _listen(self, *, holding: bool) -> None:
         address, data = (self._holding_op if holding else self._op) or (0, 0)

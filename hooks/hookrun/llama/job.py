@@ -7,7 +7,7 @@ import json
 import os
 import random
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +24,7 @@ from .loading import load_engine
 from .model import Model, open_model
 from .remote import endpoints
 from .runner import Request, Runner, Workload
-from .settings import ContextSettings
+from .settings import ContextSettings, Row
 from .summary import as_map, as_text
 from .tracer import Stamps, Stopped
 
@@ -45,12 +45,13 @@ class Job:
         bar.clear()
         servers = endpoints(options.rpc) if options.rpc else ()
         self._engine, warnings = load_engine(options.model, options.repack, lambda: not interruption.requested, servers)
-        self._work = _workload(options, self._engine, prompts)
+        tokens = _tokens(options, self._engine, prompts)
+        self._work = _workload(options, tokens)
         context = context_settings(options, _context_tokens(options, self.model, self._work))
         self._made = _instrument(options, self._engine, context, self.model)
         self._ends_early: bool = options.stop_at_eos
         self._requests: list[Request] = []
-        self.settings = _settings(options, self._engine, self._made, self._work, context)
+        self.settings = _settings(options, self._engine, self._made, tokens, context)
         if options.overhead_check:
             self.settings["overhead_check"] = self._overhead(context, interruption)
         self.warnings = (*self.model.provenance.notices, *warnings, *self._made.warnings)
@@ -99,10 +100,9 @@ class Job:
         return found.to_map()
 
 
-def _workload(options: argparse.Namespace, engine: Engine, prompts: Sequence[str]) -> Workload:
-    texts = [engine.chat(prompt) for prompt in prompts] if options.chat else prompts
+def _workload(options: argparse.Namespace, prompts: Sequence[tuple[int, ...]]) -> Workload:
     return Workload(
-        prompts=tuple(tuple(engine.tokenize(text, special=options.chat)) for text in texts),
+        prompts=tuple(_side_by_side(prompts, options.parallel)),
         tokens=options.tokens,
         repeat=options.repeat,
         warmup=options.warmup,
@@ -110,6 +110,22 @@ def _workload(options: argparse.Namespace, engine: Engine, prompts: Sequence[str
         gap_s=options.gap,
         chunk=context_settings(options, 0).chunk,
     )
+
+
+def _tokens(options: argparse.Namespace, engine: Engine, prompts: Sequence[str]) -> list[tuple[int, ...]]:
+    texts = [engine.chat(prompt) for prompt in prompts] if options.chat else prompts
+    return [tuple(engine.tokenize(text, special=options.chat)) for text in texts]
+
+
+def _side_by_side(prompts: Sequence[tuple[int, ...]], sequences: int) -> Iterator[tuple[Row, ...]]:
+    """Yield what each request begins with: a prompt, also where all sequences get the same one, or one for each sequence."""
+    if sequences == 1 or len(prompts) == 1:
+        yield from prompts
+        return
+    from .side_by_side import rows
+
+    for first in range(0, len(prompts), sequences):
+        yield rows(prompts[first : first + sequences])
 
 
 def _context_tokens(options: argparse.Namespace, model: Model, work: Workload) -> int:
@@ -133,10 +149,10 @@ def _instrument(options: argparse.Namespace, engine: Engine, context: ContextSet
 
 
 def _settings(
-    options: argparse.Namespace, engine: Engine, made: Instrument, work: Workload, context: ContextSettings
+    options: argparse.Namespace, engine: Engine, made: Instrument, prompts: Sequence[Sequence[int]], context: ContextSettings
 ) -> dict[str, Any]:
     """Return what has to be equal for two runs to be comparable."""
-    lengths = [len(prompt) for prompt in work.prompts]
+    lengths = [len(prompt) for prompt in prompts]
     return {
         "program": f"hookrun llama {__version__}",
         "engine": engine.version,
@@ -151,12 +167,12 @@ def _settings(
         "cache_type_v": context.cache_type_v,
         "flash_attn": context.flash_attn,
         "prompt_tokens": lengths[0] if len(lengths) == 1 else lengths,
-        "tokens": work.tokens,
+        "tokens": options.tokens,
         "stop_at_eos": options.stop_at_eos,
-        "repeat": work.repeat,
-        "warmup": work.warmup,
-        "idle_s": work.idle_s,
-        "gap_s": work.gap_s,
+        "repeat": options.repeat,
+        "warmup": options.warmup,
+        "idle_s": options.idle,
+        "gap_s": options.gap,
         "chat": options.chat,
         "stamps": {
             "mode": str(made.tracer.mode),

@@ -6,7 +6,7 @@ import time
 from array import array
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import repeat
+from itertools import groupby, repeat
 from typing import Protocol
 
 from epi_protocol.events import KIND
@@ -14,13 +14,15 @@ from epi_protocol.events import KIND
 from ..clock import node_ns
 from ..sending.ring import SpanRing
 from .instrument import Instrument
-from .settings import BATCH_TOKENS
+from .settings import BATCH_TOKENS, Row
 
 PREFILL, DECODE = KIND["prefill"], KIND["decode"]
 HOLD_NS = 100_000_000
 """Time of computations whose spans may wait to be written."""
 MOST_HELD = 64
 """Tokens that wait at most: their stamps have to find room in the stamper's array."""
+BRIEF_NS = 50_000_000
+"""Computations shorter than this may keep other threads waiting for the interpreter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +30,10 @@ class Workload:
     """All prompts in turn, `repeat` times, `tokens` decoded tokens each, after `warmup` requests that do not count.
 
     `idle_s` of sleep before the first request and after the last, `gap_s` between two; `chunk` tokens of prompt of each sequence
-    per computation.
+    per computation. A prompt of a request that computes several prompts side by side consists of rows.
     """
 
-    prompts: tuple[tuple[int, ...], ...]
+    prompts: tuple[tuple[Row, ...], ...]
     tokens: int
     repeat: int = 1
     warmup: int = 0
@@ -69,9 +71,23 @@ class Request:
         return self.decoded / self.decode_ns * 1e9 if self.decoded else float("nan")
 
 
-def _chunks(prompt: Sequence[int], size: int) -> Iterator[Sequence[int]]:
-    for at in range(0, len(prompt), size):
-        yield prompt[at : at + size]
+def _chunks(prompt: Sequence[Row], size: int) -> Iterator[Sequence[Row]]:
+    """Yield up to `size` rows at a time, of as many sequences each: the engine would compute others in several parts."""
+    for _sequences, alike in groupby(prompt, _sequences_in):
+        rows = list(alike)
+        for at in range(0, len(rows), size):
+            yield rows[at : at + size]
+
+
+def _sequences_in(row: Row) -> int:
+    return 1 if isinstance(row, int) else len(row) - row.count(None)
+
+
+def _of_first(row: Row) -> int:
+    """Return the first sequence's token of a row without gaps."""
+    token = row if isinstance(row, int) else row[0]
+    assert token is not None
+    return token
 
 
 class Progress(Protocol):
@@ -84,13 +100,8 @@ def _silent(_done: int, _total: int, /) -> None:
     """Tell nobody."""
 
 
-def _never(_token: int) -> bool:
-    """Ignore end marks, so that every request is the same work."""
-    return False
-
-
 class Runner:
-    """Decodes greedily, for a fixed number of tokens or until `ends` knows a token as the end mark."""
+    """Decodes greedily, until `ends` knows a token as the end mark; without, for a fixed number of tokens."""
 
     def __init__(
         self,
@@ -99,7 +110,7 @@ class Runner:
         *,
         clock: Callable[[], int] = node_ns,
         sleep: Callable[[float], None] = time.sleep,
-        ends: Callable[[int], bool] | None = None,
+        ends: Callable[[Row], bool] | None = None,
         progress: Progress = _silent,
     ) -> None:
         self.requests: list[Request] = []
@@ -107,11 +118,10 @@ class Runner:
         self._context, self._tracer, self._plans = instrument.context, instrument.tracer, instrument.plans
         self._sequences = instrument.context.sequences
         self._ring, self._clock, self._sleep, self._progress = ring, clock, sleep, progress
-        self._ends = ends or _never
+        self._ends = ends
         self._done = self._total = 0
-        self._begins_ns: list[int] = []
-        self._ends_ns: list[int] = []
-        self._written = self._held_ns = 0
+        self._took_ns: list[tuple[int, int]] = []
+        self._written = 0
 
     def run(self, work: Workload) -> list[Request]:
         """Do the whole workload and return its requests; interrupted, the spans so far are in the ring."""
@@ -126,70 +136,72 @@ class Runner:
         self._idle(work.idle_s)
         return self.requests
 
-    def prefill(self, prompt: Sequence[int], size: int, request: int) -> int:
-        """Put a prompt through the model, `size` tokens at a time, and return the token it predicts."""
+    def prefill(self, prompt: Sequence[Row], size: int, request: int) -> int:
+        """Put a prompt through the model, `size` tokens at a time, and return how many went in, over all sequences."""
+        known = 0
         for chunk in _chunks(prompt, size):
             self._follow(len(chunk))
             begin_ns = self._clock()
-            self._context.decode(chunk)
+            count = self._context.decode(chunk)
             for boundaries_ns in self._tracer.boundaries_ns((begin_ns,)) or ():
-                self._write_inside(boundaries_ns, PREFILL, request, -1, len(chunk) * self._sequences)
-        return self._context.greedy()
+                self._write_inside(boundaries_ns, PREFILL, request, -1, count, count // len(chunk))
+            known += count
+        return known
 
-    def decode(self, token: int, count: int, request: int) -> list[int]:
+    def decode(self, token: Row, count: int, request: int) -> list[Row]:
         """Decode up to `count` tokens from `token` on and return those that follow it."""
         return list(self.decoding(token, count, request))
 
-    def decoding(self, token: int, count: int, request: int) -> Iterator[int]:
-        """Yield the same tokens one by one; behind the last one all their spans are written."""
+    def decoding(self, token: Row, count: int, request: int) -> Iterator[Row]:
+        """Yield the same tokens one by one; behind the last one all their spans are written.
+
+        The hot path: behind a computation the caches are cold, so what can wait is done for several tokens at once.
+        """
+        context, clock, ends, took_ns = self._context, self._clock, self._ends, self._took_ns
+        finished, brief, room = False, False, 1
         self._follow(1)
-        finished = False
-        self._held_ns = self._written = 0
+        self._written = 0
         try:
             for _ in range(count):
-                if self._ends(token):
+                if ends is not None and ends(token):
                     break
-                token = self._decode_one(token, request)
+                begin_ns = clock()
+                context.decode_one(token, brief)
+                took_ns.append((begin_ns, clock()))
+                if len(took_ns) >= room:
+                    brief, room = self._write_tokens(request)
+                token = context.greedy()
                 yield token
             finished = True
         finally:
             self._write_tokens(request, cut_off=not finished)
 
-    def _decode_one(self, token: int, request: int) -> int:
-        """The hot path: behind a computation the caches are cold, so what can wait is done for several tokens at once."""
-        begin_ns = self._clock()
-        self._context.decode_one(token)
-        end_ns = self._clock()
-        self._begins_ns.append(begin_ns)
-        self._ends_ns.append(end_ns)
-        self._held_ns += end_ns - begin_ns
-        if self._held_ns > HOLD_NS or len(self._ends_ns) >= MOST_HELD:
-            self._write_tokens(request)
-            self._held_ns = 0
-        return self._context.greedy()
+    def _write_tokens(self, request: int, *, cut_off: bool = False) -> tuple[bool, int]:
+        """Write the spans of the tokens decoded since the last time.
 
-    def _write_tokens(self, request: int, *, cut_off: bool = False) -> None:
-        """Write the spans of the tokens decoded since the last time."""
-        begins_ns, ends_ns, batch = self._begins_ns, self._ends_ns, self._sequences
-        inside = self._tracer.boundaries_ns(begins_ns, cut_off=cut_off) or repeat(None)
-        for begin_ns, end_ns, boundaries_ns in zip(begins_ns, ends_ns, inside, strict=False):
+        Return whether their computations were brief, and how many tokens may wait the next time.
+        """
+        took_ns, batch = self._took_ns, self._sequences
+        inside = self._tracer.boundaries_ns([begin_ns for begin_ns, _end_ns in took_ns], cut_off=cut_off) or repeat(None)
+        longest_ns = 1
+        for (begin_ns, end_ns), boundaries_ns in zip(took_ns, inside, strict=False):
             if boundaries_ns is not None:
-                self._write_inside(boundaries_ns, DECODE, request, self._written, batch)
+                self._write_inside(boundaries_ns, DECODE, request, self._written, batch, batch)
             self._ring.push(
                 "token", begin_ns, end_ns, phase=DECODE, request=request, token=self._written, count=batch, batch=batch
             )
             self._written += 1
-        tokens = len(ends_ns)
-        begins_ns.clear()
-        ends_ns.clear()
+            longest_ns = max(longest_ns, end_ns - begin_ns)
+        tokens = len(took_ns)
+        took_ns.clear()
         self._tracer.begin()
         if tokens:
             self._step(tokens)
+        return longest_ns < BRIEF_NS, min(MOST_HELD, HOLD_NS // longest_ns)
 
-    def _write_inside(self, boundaries_ns: array[int], phase: int, request: int, token: int, count: int) -> None:
+    def _write_inside(self, boundaries_ns: array[int], phase: int, request: int, token: int, count: int, batch: int) -> None:
         plan = self._tracer.plan
         assert plan is not None
-        batch = self._sequences
         self._ring.push_block(plan.block, boundaries_ns, phase=phase, request=request, token=token, count=count, batch=batch)
 
     def _follow(self, tokens: int) -> None:
@@ -202,10 +214,10 @@ class Runner:
         prompt = work.prompts[number % len(work.prompts)]
         self._context.forget()
         begin_ns = self._clock()
-        first = self.prefill(prompt, work.chunk, number)
+        known = self.prefill(prompt, work.chunk, number)
+        first = self._context.greedy()
         middle_ns = self._clock()
         batch = self._sequences
-        known = len(prompt) * batch
         self._ring.push("prefill", begin_ns, middle_ns, phase=PREFILL, request=number, count=known, batch=batch)
         rest = self.decode(first, work.tokens, number)
         end_ns = self._clock()
@@ -213,20 +225,19 @@ class Runner:
         if rest:
             self._ring.push("decode", middle_ns, end_ns, phase=DECODE, request=number, count=new, batch=batch)
         self._ring.push("request", begin_ns, end_ns, request=number, count=known + new, batch=batch)
-        return Request(middle_ns - begin_ns, end_ns - middle_ns, known, new, (first, *rest))
+        return Request(middle_ns - begin_ns, end_ns - middle_ns, known, new, tuple(map(_of_first, (first, *rest))))
 
     def _warm_up(self, work: Workload) -> None:
         """The same work, written as one span: what happens inside it does not count."""
         prompt = work.prompts[0]
         self._context.forget()
         begin_ns = self._clock()
-        for chunk in _chunks(prompt, work.chunk):
-            self._context.decode(chunk)
+        known = sum(map(self._context.decode, _chunks(prompt, work.chunk)))
         for _ in range(work.tokens):
             self._context.decode_one(self._context.greedy())
             self._step(1)
         batch = self._sequences
-        self._ring.push("warmup", begin_ns, self._clock(), count=(len(prompt) + work.tokens) * batch, batch=batch)
+        self._ring.push("warmup", begin_ns, self._clock(), count=known + work.tokens * batch, batch=batch)
 
     def _step(self, tokens: int) -> None:
         self._done += tokens

@@ -18,6 +18,9 @@ FLASH_ATTENTION = {"auto": -1, "off": 0, "on": 1}
 MOST_SEQUENCES = 256
 """llama-cparams.h, LLAMA_MAX_SEQ."""
 
+Row = int | tuple[int | None, ...]
+"""What goes into all sequences at once: one token for each, None where a sequence gets none, or a single one that all get."""
+
 _PLAIN = frozenset({"f32", "f16", "bf16"})
 
 

@@ -62,7 +62,7 @@ def as_text(result: Mapping[str, Any], text: str) -> str:
 
 def _planned(settings: Mapping[str, Any]) -> int:
     prompts = settings["prompt_tokens"]
-    return int(settings["repeat"]) * (len(prompts) if isinstance(prompts, list) else 1)
+    return int(settings["repeat"]) * (len(prompts) // settings["parallel"] if isinstance(prompts, list) else 1)
 
 
 def _work(settings: Mapping[str, Any]) -> str:

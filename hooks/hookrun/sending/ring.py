@@ -28,8 +28,9 @@ class SpanBlock:
         return len(self.kinds)
 
 
-_Record = tuple[SpanBlock, int, int, int, int, int]
-"""Block, and what is the same in all its rows: phase, request, token, count, batch. Its times are one more than its spans."""
+_Record = tuple[SpanBlock, tuple[int, ...]]
+"""Block, and what is the same in all its rows, in the order of `_CONSTANTS`. Its times are one more than its spans."""
+_CONSTANTS = ("phase", "request", "token", "count", "batch")
 
 
 class SpanRing:
@@ -73,7 +74,7 @@ class SpanRing:
         block = self._singles.get((kind, layer))
         if block is None:
             block = self._singles[kind, layer] = SpanBlock(array("B", (KIND[kind],)), array("h", (layer,)))
-        self._write(1, array("q", (begin_ns, end_ns)), (block, phase, request, token, count, batch))
+        self._write(1, array("q", (begin_ns, end_ns)), (block, (phase, request, token, count, batch)))
 
     def push_block(
         self,
@@ -91,15 +92,20 @@ class SpanRing:
         if len(boundaries_ns) != spans + 1:
             raise ValueError(f"{len(boundaries_ns)} boundaries for {spans} spans; one more than spans is needed")
         times_ns = boundaries_ns if isinstance(boundaries_ns, array) else array("q", boundaries_ns)
-        self._write(spans, times_ns, (block, phase, request, token, count, batch))
+        self._write(spans, times_ns, (block, (phase, request, token, count, batch)))
 
     def drain(self, limit: int) -> tuple[int, Mapping[str, bytes]]:
         """Take up to `limit` spans, the oldest first: their number, and each column as little-endian bytes."""
         count = min(limit, len(self))
         columns = {name: array(code) for name, code, _meaning in COLUMNS}
-        left = count
+        constants, rows, left = [], [], count
         while left:
-            left -= self._take(left, columns)
+            of_record, taken = self._take(left, columns)
+            constants.append(of_record)
+            rows.append(taken)
+            left -= taken
+        for name, values in zip(_CONSTANTS, zip(*constants, strict=True), strict=bool(constants)):
+            _extend(columns[name], values, rows)
         self._tail += count
         return count, {name: _little_endian(column) for name, column in columns.items()}
 
@@ -121,31 +127,44 @@ class SpanRing:
         self._records_written += 1
         self._head += spans
 
-    def _take(self, limit: int, columns: Mapping[str, array[int]]) -> int:
-        """Append up to `limit` rows of the oldest record to the columns and return how many; the last ones free the record."""
+    def _take(self, limit: int, columns: Mapping[str, array[int]]) -> tuple[tuple[int, ...], int]:
+        """Append what differs within up to `limit` rows of the oldest record; return what does not, and how many rows.
+
+        The last ones free the record.
+        """
         record = self._records[self._records_read % self.capacity]
         assert record is not None
-        block, *constants = record
-        skipped, spans = self._rows_read, len(block)
+        (block, constants), skipped = record, self._rows_read
+        spans = len(block.kinds)
         rows = min(limit, spans - skipped)
         times_ns = self._times(self._times_read + skipped, rows + 1)
         columns["begin_ns"].extend(times_ns[:-1])
         columns["end_ns"].extend(times_ns[1:])
-        columns["kind"].extend(block.kinds[skipped : skipped + rows])
-        columns["layer"].extend(block.layers[skipped : skipped + rows])
-        for name, constant in zip(("phase", "request", "token", "count", "batch"), constants, strict=True):
-            columns[name].extend(array(columns[name].typecode, (constant,)) * rows)
+        whole = rows == spans
+        columns["kind"].extend(block.kinds if whole else block.kinds[skipped : skipped + rows])
+        columns["layer"].extend(block.layers if whole else block.layers[skipped : skipped + rows])
         self._rows_read += rows
         if self._rows_read == spans:
             self._times_read += spans + 1
             self._records_read += 1
             self._rows_read = 0
-        return rows
+        return constants, rows
 
     def _times(self, first: int, count: int) -> array[int]:
         at = first % len(self._times_ns)
         times_ns = self._times_ns[at : at + count]
         return times_ns if len(times_ns) == count else times_ns + self._times_ns[: count - len(times_ns)]
+
+
+def _extend(column: array[int], values: Sequence[int], rows: Sequence[int]) -> None:
+    """Append each value as often as its record has rows; a value that stays goes in at once."""
+    run, value = 0, values[0]
+    for following, count in zip(values, rows, strict=True):
+        if following != value:
+            column.extend(array(column.typecode, (value,)) * run)
+            run, value = 0, following
+        run += count
+    column.extend(array(column.typecode, (value,)) * run)
 
 
 def _little_endian(column: array[int]) -> bytes:
