@@ -16,7 +16,7 @@ _LEAST, _MOST = (-1.0, -0.1), (1.0, 1.5)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Age:
-    """`shift` and `blur` in units of the rows' slope and bend, and the `covariance` (2, 2) of both; None where neither was told."""
+    """`shift` and `blur` in units of the rows' slope and bend, and the `covariance` (2, 2) of both: None if untold."""
 
     shift: float = 0.0
     blur: float = 0.0
