@@ -14,14 +14,15 @@ import numpy as np
 
 from epi_protocol import events
 
+from ..interval import SIGMAS
 from ..lag.lag import Lag
 from ..metering.occupancy import Occupancy
 from ..metering.registers import Registers
 from ..timeline.timeline import MeterTrack, SpanTable
 from .units import Units, is_repeat
 
-AGE_STEP_S = 0.02
-"""Distance of the two windows beside the middle one, by which the age and the blur of P's readings are refined."""
+AGES_S = np.linspace(-0.05, 0.05, 5)
+"""By how much older than the lag says P's readings may be: rows are drawn up for each of these."""
 
 FEWEST_ROWS = 20
 """With fewer rows of a kind there is nothing to learn from them."""
@@ -35,39 +36,34 @@ class Rows:
     """Rows of one kind: `at_s`, `response` (n,), `seconds` (n, n_units + 2) of each unit, of the rest and once more of all
     repeats together, and `stretch` (n,), the number of the uninterrupted stretch of decoding that a row lies in.
 
-    Registers: response in joules, between neighbouring samples. Power: response in joules too, P times its window; `slope` and
-    `bend` are what `seconds` change by where a reading is AGE_STEP_S younger, and by where its age scatters.
+    Registers: response in joules, between neighbouring samples. Power: response in joules too, P times its window; `ages` are
+    `seconds` for each age in AGES_S, (ages, n, n_units + 2).
     """
 
     at_s: np.ndarray
     response: np.ndarray
     seconds: np.ndarray
     stretch: np.ndarray
-    slope: np.ndarray | None = None
-    bend: np.ndarray | None = None
+    ages: np.ndarray | None = None
 
     @property
     def lasts_s(self) -> np.ndarray:
         """Length of each row, (n,)."""
         return np.asarray(self.seconds[:, :-1].sum(axis=1))
 
-    def aged(self, shift: float, blur: float) -> Rows:
-        """The rows with the readings' age moved and blurred, in units of `slope` and `bend`.
-
-        The chip renews P at instants of its own, so a reading may be a refresh older than another. The mean over what is possible
-        leaves an error that does not depend on the design, and so does not flatten the estimates (Berkson 1950).
-        """
-        if self.slope is None or self.bend is None:
-            return self
-        return replace(self, seconds=self.seconds + shift * self.slope + blur * self.bend)
+    def aged(self, weights: np.ndarray) -> Rows:
+        """The rows as means over AGES_S with these weights (ages,)."""
+        return self if self.ages is None else replace(self, seconds=np.tensordot(weights, self.ages, axes=1))
 
 
 @dataclass(frozen=True, slots=True)
 class LayerDesign:
-    """Rows from the energy registers, and, where the meter's lag is known, from P through its averaging window."""
+    """Rows from the energy registers, and, where the meter's lag is known (`lag_sd_s`: how well), from P through its averaging
+    window."""
 
     registers: Rows
     power: Rows | None
+    lag_sd_s: float = float("nan")
 
 
 def layer_design(
@@ -89,12 +85,12 @@ def layer_design(
     if lag is None:
         return LayerDesign(counted, None)
     inside = [running[np.searchsorted(grid_ns, end)] - running[np.searchsorted(grid_ns, begin)] for begin, end in windows]
-    return LayerDesign(counted, _power_rows(track, inside, lag.window_s, base_ns, power_scale))
+    return LayerDesign(counted, _power_rows(track, inside, lag.window_s, base_ns, power_scale), lag.within_s / SIGMAS)
 
 
 def _windows(track: MeterTrack, lag: Lag) -> list[tuple[np.ndarray, np.ndarray]]:
-    """The interval over which each reading of P is a mean, in the time of the spans; before it and after it the same, moved."""
-    ends = [track.host_ns - np.int64(round((lag.delay_s + away) * 1e9)) for away in (AGE_STEP_S, 0.0, -AGE_STEP_S)]
+    """The interval over which each reading of P is a mean, in the time of the spans, for each of AGES_S."""
+    ends = [track.host_ns - np.int64(round((lag.delay_s + age_s) * 1e9)) for age_s in AGES_S]
     return [(end_ns - np.int64(round(lag.window_s * 1e9)), end_ns) for end_ns in ends]
 
 
@@ -134,12 +130,11 @@ def _power_rows(track: MeterTrack, inside: list[np.ndarray], window_s: float, ba
     decoding_s = np.min([seconds[:, :-1].sum(axis=1) for seconds in inside], axis=0)
     at = np.flatnonzero((decoding_s >= INSIDE * window_s) & np.isfinite(track.p_w))
     stretch = np.cumsum((np.diff(at, prepend=-2) != 1) | (track.lost[at] > 0))
-    older, middle, younger = (seconds[at] for seconds in inside)
+    ages = np.stack([seconds[at] for seconds in inside])
     return Rows(
         at_s=(track.host_ns[at] - base_ns) / 1e9,
         response=track.p_w[at] * window_s * power_scale,
-        seconds=middle,
+        seconds=ages[len(ages) // 2],
         stretch=stretch,
-        slope=(younger - older) / 2,
-        bend=older - 2 * middle + younger,
+        ages=ages,
     )

@@ -72,7 +72,7 @@ def fit_layers(
 
     watts = np.append(np.full(len(kinds) + 1, common_w), 0.0)
     for _pass in range(_MOST_PASSES):
-        age = age_of(design.power, watts, series_noise)
+        age = age_of(design, watts, series_noise)
         found = solved(watts, age)
         moved, watts = np.abs(found.watts - watts).max(), found.watts
         if moved < _SETTLED * common_w:

@@ -37,7 +37,7 @@ def normal_equations(design: LayerDesign, quantum_j: float, watts: np.ndarray, b
     counted = _blocks(design.registers, _counter(design.registers, quantum_j, watts), block_s)
     if design.power is None or len(design.power.response) < FEWEST_ROWS:
         return counted
-    rows = design.power.aged(age.shift, age.blur)
+    rows = age.of(design.power)
     power = _blocks(rows, series_noise(rows, watts), block_s)
     n = max(len(counted.matrix), len(power.matrix))
     return Normal(_padded(counted.matrix, n) + _padded(power.matrix, n), _padded(counted.vector, n) + _padded(power.vector, n))
