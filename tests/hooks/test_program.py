@@ -205,6 +205,21 @@ def test_threads_that_outlive_the_main_one(bench: Bench) -> None:
     assert [row["count"] for row in bench.run().of("prefill")] == [5, 9]
 
 
+def test_threads_that_call_a_model_for_the_first_time_at_once(bench: Bench) -> None:
+    """Opening the run takes a while; whoever comes meanwhile waits, and is no second model and no second process."""
+    code = (
+        "import threading, torch; model = torch.Model(); at_once = threading.Barrier(4)\n"
+        "def call():\n    at_once.wait(); model(torch.Tensor(1, 5))\n"
+        "threads = [threading.Thread(target=call) for _ in range(4)]\n"
+        "for thread in threads: thread.start()\n"
+        "for thread in threads: thread.join()\n"
+    )
+    done = bench.hooked(sys.executable, "-c", code)
+    assert [line for line in ours(done.stderr) if "warning" in line] == []
+    assert 1 <= len(bench.run().of("prefill")) <= 4
+    assert re.search(r"\d+ spans, 0 lost", done.stderr)
+
+
 @pytest.mark.parametrize("closing", ["sys.stdout.close()", "os.close(1); os.close(2)", "sys.stderr = None"])
 def test_closed_outputs(bench: Bench, closing: str) -> None:
     done = bench.hooked(sys.executable, "-c", f"import os, sys\n{CALL}\n{closing}\nos._exit(0)")

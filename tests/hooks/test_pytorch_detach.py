@@ -154,6 +154,7 @@ def test_a_second_thread_in_the_same_model_spoils_no_spans(tmp_path: Path) -> No
             first.join()
     assert len(run.of("ffn")) == LAYERS, "the layers of two overlapping computations cannot be told apart"
     assert len(run.of("request")) == 2
+    assert [line for line in run.said if "two threads are inside this model" in line]
 
 
 def test_modules_that_are_no_models_are_left_alone(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -141,6 +142,47 @@ def test_a_full_ring_and_a_full_backlog_count_what_they_lose(
     told = messages(kept)
     assert sum(body["count"] for kind, body in told if kind == "spans") == outcome.spans == told[-1][1]["spans"]
     assert outcome.spans + outcome.dropped == pushed + 100
+
+
+def hang_up(dying: socket.socket, times: int) -> None:
+    """Be a process that is just dying, or one that wants a key: connections are taken, and end after the first words."""
+    with dying:
+        dying.settimeout(10)
+        for _ in range(times):
+            connection, _address = dying.accept()
+            connection.recv(1)
+            connection.close()
+
+
+def listening(port: int) -> socket.socket:
+    while True:
+        try:
+            return socket.create_server(("127.0.0.1", port))
+        except OSError:  # ZeroMQ has not let go of it yet
+            time.sleep(0.01)
+
+
+def test_a_daemon_that_hangs_up_while_it_dies_is_no_closed_door(fake_daemon: Make) -> None:
+    daemon = fake_daemon()
+    recording = Recording(engine="test", daemon=daemon.address)
+    recording.begin("r", {}, {})
+    daemon.die()
+    hang_up(listening(daemon.port), 2)
+    daemon.start()
+    push(recording, 0, 50)
+    outcome = recording.end("complete")
+    assert outcome.problems == ()
+    assert tokens([daemon.batches[seq] for seq in sorted(daemon.batches)]) == list(range(50))
+
+
+def test_a_daemon_that_hangs_up_again_and_again_wants_a_key() -> None:
+    dying = listening(0)
+    address = f"tcp://127.0.0.1:{dying.getsockname()[1]}"
+    door = threading.Thread(target=hang_up, args=(dying, 3))
+    door.start()
+    with pytest.raises(HookrunError, match="it asks for a key"):
+        Recording(engine="test", daemon=address)
+    door.join()
 
 
 def test_no_daemon_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -132,6 +132,30 @@ def test_another_load_is_said(tmp_path):
     assert "the load differs: tokens is 60 in base-0 and 40 in cut-0" in comparison.notes
 
 
+STAMPS = {"mode": "blocks", "by": "C", "calls_per_token": 61}
+
+
+@pytest.mark.parametrize(
+    ("here", "there", "said"),
+    [
+        (
+            {"stamps": STAMPS},
+            {"stamps": STAMPS | {"by": "Python"}},
+            "by C in base-0 and stamps blocks by Python in cut-0",
+        ),
+        ({"detail": "halves"}, {"detail": "layer"}, "detail halves in base-0 and no word of stamps, detail layer in cut-0"),
+        ({}, {"repeat_halves": {"seed": 1, "times": 2}}, "no word of stamps, repeat_halves 2 in cut-0"),
+        ({"stamps": STAMPS}, {"stamps": STAMPS | {"calls_per_token": 59}}, ""),
+        ({"repeat_layers": {"seed": 1, "times": 2}}, {"repeat_layers": {"seed": 9, "times": 2}}, ""),
+    ],
+)
+def test_other_hooks_in_one_arm_are_said(tmp_path, here, there, said):
+    runs = [*arm("base", BASE, (9.0,), settings=here), *arm("cut", CUT, (8.0,), settings=there)]
+    (comparison,) = study(tmp_path, *runs).comparisons
+    found = [note for note in comparison.notes if note.startswith("the hooks differ")]
+    assert len(found) == bool(said) and said in "".join(found)
+
+
 def test_without_idle_gross_figures_stand_and_net_ones_say_why(tmp_path):
     run = summarise(write_run(tmp_path / "r.mcap", idle=False))
     assert run.decode.per_token.known and run.decode.per_token_net.reason == NO_IDLE and NO_IDLE in run.warnings

@@ -22,10 +22,11 @@ from .model import open_model
 from .settings import ContextSettings
 from .tracer import Stamps
 
-TOKENS = 16
-"""Per round; as many as a small model decodes until their spans are written."""
+TOKENS = 8
+"""Per round; about as many as a small model decodes until their spans are written."""
 _EXAMPLE = """examples:
   hookrun overhead --model m.gguf --threads 1 --rounds 200
+  hookrun overhead --model m.gguf --threads 1 --rounds 400 --stamps abort
   hookrun overhead --torch --model m.gguf --threads 1 --rounds 100
 """
 
@@ -41,8 +42,9 @@ def add_parser(commands: Any) -> None:
     )
     add_model_arguments(parser)
     parser.add_argument("--rounds", type=whole(2), default=100, metavar="N", help="rounds (100)")
-    parser.add_argument("--tokens", type=whole(1), metavar="N", help="tokens per round and kind of stamps (16; torch: 1)")
+    parser.add_argument("--tokens", type=whole(1), metavar="N", help="tokens per round and kind of stamps (8; torch: 1)")
     parser.add_argument("--seed", type=whole(0), default=1, metavar="N", help="of the order within the rounds (1)")
+    parser.add_argument("--stamps", choices=list(Stamps), help="this kind of stamps only (all)")
     parser.add_argument("--torch", action="store_true", help="measure the hooks in PyTorch; then MODEL may also be a folder")
     parser.set_defaults(run=run)
 
@@ -73,7 +75,7 @@ def _compare(options: argparse.Namespace, progress: Callable[[int, int], None]) 
     for warning in warnings:
         print(f"hookrun: warning: {warning}", file=sys.stderr)
     bench = Bench(engine, model, ContextSettings(CONTEXT_TOKENS, options.threads), options.tokens or TOKENS)
-    ratios = compare(_arms(bench), options.rounds, random.Random(options.seed), progress, turns=bench.tokens)
+    ratios = compare(_arms(bench, options.stamps), options.rounds, random.Random(options.seed), progress, turns=bench.tokens)
     return {
         "model": model.file,
         "engine": engine.version,
@@ -87,11 +89,13 @@ def _compare(options: argparse.Namespace, progress: Callable[[int, int], None]) 
     }
 
 
-def _arms(bench: Bench) -> list[Arm]:
+def _arms(bench: Bench, only: str | None) -> list[Arm]:
     """Return the baseline, the baseline once more (so that the noise is seen), and each kind of stamps."""
-    arms = [bench.bare(BASELINE), bench.bare("nothing, again"), bench.stamped("tokens only", Stamps.OFF)]
+    arms = [bench.bare(BASELINE), bench.bare("nothing, again")]
+    if only in (None, Stamps.OFF):
+        arms.append(bench.stamped("tokens only", Stamps.OFF))
     for mode in (Stamps.ABORT, Stamps.EVAL):
-        for compiled, language in ((True, "C"), (False, "Python")):
+        for compiled, language in ((True, "C"), (False, "Python")) if only in (None, mode) else ():
             try:
                 arms.append(bench.stamped(f"{mode} in {language}", mode, compiled=compiled))
             except HookrunError as error:

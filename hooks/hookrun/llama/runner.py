@@ -17,7 +17,7 @@ from .instrument import Instrument
 from .settings import BATCH_TOKENS, Row
 
 PREFILL, DECODE = KIND["prefill"], KIND["decode"]
-HOLD_NS = 100_000_000
+HOLD_NS = 200_000_000
 """Time of computations whose spans may wait to be written."""
 MOST_HELD = 64
 """Tokens that wait at most: their stamps have to find room in the stamper's array."""
@@ -122,6 +122,7 @@ class Runner:
         self._done = self._total = 0
         self._took_ns: list[tuple[int, int]] = []
         self._written = 0
+        self._brief, self._room = False, 1
 
     def run(self, work: Workload) -> list[Request]:
         """Do the whole workload and return its requests; interrupted, the spans so far are in the ring."""
@@ -158,7 +159,7 @@ class Runner:
         The hot path: behind a computation the caches are cold, so what can wait is done for several tokens at once.
         """
         context, clock, ends, took_ns = self._context, self._clock, self._ends, self._took_ns
-        finished, brief, room = False, False, 1
+        finished = False
         self._follow(1)
         self._written = 0
         try:
@@ -166,21 +167,19 @@ class Runner:
                 if ends is not None and ends(token):
                     break
                 begin_ns = clock()
-                context.decode_one(token, brief)
+                context.decode_one(token, self._brief)
                 took_ns.append((begin_ns, clock()))
-                if len(took_ns) >= room:
-                    brief, room = self._write_tokens(request)
+                if len(took_ns) >= self._room:
+                    self._write_tokens(request)
                 token = context.greedy()
                 yield token
             finished = True
         finally:
-            self._write_tokens(request, cut_off=not finished)
+            if took_ns or not finished:
+                self._write_tokens(request, cut_off=not finished)
 
-    def _write_tokens(self, request: int, *, cut_off: bool = False) -> tuple[bool, int]:
-        """Write the spans of the tokens decoded since the last time.
-
-        Return whether their computations were brief, and how many tokens may wait the next time.
-        """
+    def _write_tokens(self, request: int, *, cut_off: bool = False) -> None:
+        """Write the spans of the tokens decoded since the last time; how long they took says how many may wait the next time."""
         took_ns, batch = self._took_ns, self._sequences
         inside = self._tracer.boundaries_ns([begin_ns for begin_ns, _end_ns in took_ns], cut_off=cut_off) or repeat(None)
         longest_ns = 1
@@ -197,7 +196,7 @@ class Runner:
         self._tracer.begin()
         if tokens:
             self._step(tokens)
-        return longest_ns < BRIEF_NS, min(MOST_HELD, HOLD_NS // longest_ns)
+            self._brief, self._room = longest_ns < BRIEF_NS, min(MOST_HELD, HOLD_NS // longest_ns)
 
     def _write_inside(self, boundaries_ns: array[int], phase: int, request: int, token: int, count: int, batch: int) -> None:
         plan = self._tracer.plan

@@ -73,7 +73,9 @@ class LlamaAdapter:
         @functools.wraps(original)
         def decode(context: Any, batch: Any) -> Any:
             if context not in self._met:
-                self._met[context] = self._meet(context)
+                with self._recorder.meeting:  # another thread may have met it meanwhile
+                    if context not in self._met:
+                        self._met[context] = self._meet(context)
             follower, requests, ring = self._met[context], self._requests, self._ring
             if follower is None or requests is None or ring is None:
                 return original(context, batch)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -40,6 +41,8 @@ class Opener(Protocol):
 
     voice: Voice
     generation: Generation
+    meeting: threading.RLock
+    """Held while an adapter gets to know a model: another thread that calls it for the first time waits until it is known."""
 
     def open(self, engine: str, label: str, describe: Describe) -> SpanRing | None: ...
 
@@ -48,7 +51,7 @@ class Recorder:
     """One run per process: the first model that is called opens it, and models called later are left alone."""
 
     def __init__(self, spec: ProgramSpec, ledger: Ledger, voice: Voice) -> None:
-        self.voice, self.generation = voice, Generation()
+        self.voice, self.generation, self.meeting = voice, Generation(), threading.RLock()
         self._spec, self._ledger = spec, ledger
         self._attached: list[Attached] = []
         self._recording: Recording | None = None

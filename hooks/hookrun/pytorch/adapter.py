@@ -26,6 +26,10 @@ _COMPILED = (
     "this model runs inside compiled code (torch.compile or a CUDA graph), where Python sees no layers: its tokens are recorded "
     "without layers"
 )
+_OVERLAP = (
+    "two threads are inside this model at once: what the second one computes is not recorded, and the first one's layers are not "
+    "told apart"
+)
 
 
 class TorchAdapter:
@@ -87,7 +91,7 @@ class TorchAdapter:
             return None
         met = self._met.get(id(module))
         if met is None or met[0]() is not module:
-            met = self._met[id(module)] = (weakref.ref(module), self._meet(module, inputs))
+            met = self._acquainted(module, inputs)
         tracer = met[1]
         if tracer is None:
             return None
@@ -98,6 +102,14 @@ class TorchAdapter:
             tracer.learn(decoder)
         return tracer.begin(inputs)
 
+    def _acquainted(self, module: Any, inputs: Inputs) -> tuple[weakref.ref[Any], Tracer | None]:
+        """Return what is known of a module that this thread has not met, though another one may have meanwhile."""
+        with self._recorder.meeting:
+            met = self._met.get(id(module))
+            if met is None or met[0]() is not module:
+                met = self._met[id(module)] = (weakref.ref(module), self._meet(module, inputs))
+            return met
+
     def _meet(self, module: Any, inputs: Inputs) -> Tracer | None:
         decoder = self._find(module)
         voice = self._recorder.voice
@@ -106,7 +118,7 @@ class TorchAdapter:
         if self._tracer is not None and self._tracer.knows(decoder):
             return self._tracer
         if inputs.device is not None and inputs.device.type == "meta":
-            voice.warn(f"{model_name(module)} is on the meta device, where nothing is computed; it is left out")
+            voice.warn("a model on the meta device is called, where nothing is computed; it is left out")
             return None
         ring = self._recorder.open(
             engine_version(self._torch), model_name(module), lambda: (self._settings(inputs), model_map(module, decoder))
@@ -130,6 +142,7 @@ class TorchAdapter:
             draw=None if repetition is None else Draw(repetition.seed, len(decoder), halves=repetition.halves),
             check=self._check,
             on_unseen=lambda: voice.warn(_COMPILED),
+            on_overlap=lambda: voice.warn(_OVERLAP),
         )
         if repetition is not None:
             tracer.live.repeat = Repeater(tracer.live, repetition.times, voice.warn, halves=repetition.halves)
@@ -147,7 +160,7 @@ class TorchAdapter:
 
     def _settings(self, inputs: Inputs) -> dict[str, Any]:
         spec = self._spec
-        settings = torch_settings(self._torch, inputs)
+        settings = torch_settings(self._torch, inputs) | {"detail": spec.detail}
         if spec.repetition is not None:
             name = "repeat_halves" if spec.repetition.halves else "repeat_layers"
             settings[name] = {"seed": spec.repetition.seed, "times": spec.repetition.times, "share": SHARE}

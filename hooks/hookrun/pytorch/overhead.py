@@ -7,6 +7,7 @@ import importlib
 import json
 import random
 import sys
+import threading
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -79,7 +80,7 @@ class Bench:
     """Makes the arms: the same model behind the same prompt, decoding with its classes as they are, or with hooks in them."""
 
     def __init__(self, torch: ModuleType, model: Any, ring: SpanRing, tokens: int) -> None:
-        self.voice, self.generation = Voice(), Generation()
+        self.voice, self.generation, self.meeting = Voice(), Generation(), threading.RLock()
         self.spans_per_token: dict[str, float] = {}
         self.tokens = tokens
         self._torch, self._model, self._ring = torch, model, ring

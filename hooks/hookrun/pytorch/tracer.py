@@ -37,12 +37,13 @@ class Tracer:
         draw: Draw | None = None,
         check: OverheadCheck | None = None,
         on_unseen: Callable[[], None] = lambda: None,
+        on_overlap: Callable[[], None] = lambda: None,
     ) -> None:
         self.requests = Requests(ring)
         self.live = Live()
         self.live.now = clock.now
         self._ring, self._clock, self._surface = ring, clock, surface
-        self._original, self._on_unseen = original, on_unseen
+        self._original, self._on_unseen, self._on_overlap = original, on_unseen, on_overlap
         self._halved, self._draw, self._check = halves, draw, check
         self.patches = Patches()
         self._pending: deque[tuple[Place, list[int], list[Any]]] = deque()
@@ -80,7 +81,9 @@ class Tracer:
     def begin(self, inputs: Inputs) -> Tracer | None:
         """Begin to follow a computation; None where another one is under way."""
         if self._place is not None:
-            self._spoiled = self._spoiled or threading.get_ident() != self._thread
+            if threading.get_ident() != self._thread:
+                self._spoiled = True
+                self._on_overlap()
             return None
         if not self._clock.recording_allowed():
             return None

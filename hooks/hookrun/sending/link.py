@@ -16,7 +16,11 @@ PATIENCE_MS = 1000
 HEARTBEAT_MS = 1000
 SILENCE_MS = 5000
 """A daemon that answers no heartbeat for this long is gone, even if its machine never said so."""
-_TURNED_AWAY = (zmq.EVENT_HANDSHAKE_FAILED_AUTH, zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL, zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL)
+_TURNED_AWAY = (zmq.EVENT_HANDSHAKE_FAILED_AUTH, zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL)
+_HUNG_UP = zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
+"""A daemon that wants another key hangs up like that, and one that is just dying does, too."""
+_HANG_UPS = 3
+"""In a row, at ZeroMQ's growing distances, which take some tenths of a second: nobody dies so slowly."""
 
 
 class DaemonLink:
@@ -25,6 +29,7 @@ class DaemonLink:
     def __init__(self, address: str, session: Session, clock: Callable[[], int], key: NodeKey | None = None) -> None:
         self.address, self.session, self._key = address, session, key
         self._clock = clock
+        self._hang_ups = 0
         self._context = zmq.Context()
         try:
             self._connect()
@@ -46,12 +51,15 @@ class DaemonLink:
         while self._monitor.poll(0):
             event = recv_monitor_message(self._monitor)["event"]
             if event == zmq.EVENT_HANDSHAKE_SUCCEEDED:
+                self._hang_ups = 0
                 self._send(self.session.connected())
-            elif event in _TURNED_AWAY:
-                self.session.turned_away(self._key is not None)
-            elif event == zmq.EVENT_DISCONNECTED:
+            elif event == _HUNG_UP:
+                self._hang_ups += 1
+            elif event == zmq.EVENT_DISCONNECTED and not self._hang_ups:
                 self._reconnect()
                 return
+            if event in _TURNED_AWAY or self._hang_ups >= _HANG_UPS:
+                self.session.turned_away(self._key is not None)
 
     def begin(self, run_begin: dict[str, object]) -> None:
         """Open a run."""
@@ -96,7 +104,7 @@ class DaemonLink:
         if self._key is not None:
             self._socket.curve_publickey, self._socket.curve_secretkey = self._key.public, self._key.secret
             self._socket.curve_serverkey = self._key.daemon
-        events = zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED | sum(_TURNED_AWAY)
+        events = zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED | _HUNG_UP | sum(_TURNED_AWAY)
         self._monitor = self._socket.get_monitor_socket(events)
         self._socket.connect(self.address)
 

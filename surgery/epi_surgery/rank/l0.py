@@ -5,9 +5,8 @@ Each head (or each KV group) has one number, log a. A forward pass draws its gat
 
     z = clamp(sigmoid((log u - log(1 - u) + log a) / beta) * (zeta - gamma) + gamma, 0, 1),   u uniform in (0, 1)
 
-The loss is the mean divergence per token from the predictions of the model with all gates open, plus `weight` times the
-expected number of open gates. Against the text itself a gate would be pushed about by tokens that no head could predict.
-The score is log a at the end. Other criteria judge heads one by one; this one sees what happens when many are gone.
+The loss is the mean loss per token plus `weight` times the expected number of open gates. The score is log a at the end.
+Other criteria judge heads one by one; this one sees what happens when many are gone.
 """
 
 from collections.abc import Callable
@@ -19,8 +18,7 @@ from torch import Tensor
 
 from epi_surgery.model.gates import gated
 from epi_surgery.model.load import Loaded
-from epi_surgery.model.loss import slope_towards
-from epi_surgery.model.stepwise import logits
+from epi_surgery.model.stepwise import logits, token_losses
 from epi_surgery.norms import Scores
 
 _BETA, _GAMMA, _ZETA = 1 / 3, -0.1, 1.1  # the published temperature and stretch
@@ -61,12 +59,9 @@ def _backward(
     gates = [_per_head(layer.group, gate, groups) for layer, gate in zip(loaded.layers, drawn, strict=True)]
     # In heads, so that one weight means the same at both levels.
     n_open = torch.cat([_per_head(layer.group, expected_open(a), groups) for layer, a in zip(loaded.layers, log_a, strict=True)])
-    with torch.no_grad():
-        wanted = logits(loaded, windows)
     # The way back belongs inside too: an offloaded layer is computed again there.
     with torch.enable_grad(), gated(loaded.layers, gates):
-        found = logits(loaded, windows)
-        torch.autograd.backward([found, weight * n_open.sum()], [slope_towards(wanted, found), None])
+        (token_losses(logits(loaded, windows), windows).mean() + weight * n_open.sum()).backward()
 
 
 def draw_gates(log_a: Tensor, generator: torch.Generator) -> Tensor:

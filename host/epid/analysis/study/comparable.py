@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from ..summary import Summary
 from .arm import Arm
 
-_MUST_AGREE = ("tokens", "prompt", "prompt_tokens", "threads", "batch", "engine", "requests")
+_MUST_AGREE = ("tokens", "prompt", "prompt_tokens", "threads", "batch", "parallel", "engine", "requests")
 """Settings of the load that change what a token costs; others may differ."""
+
+_HOOKS = ("detail", "repeat_layers", "repeat_halves", "overhead_check")
+"""Settings of the hooks that change what a token costs; of repetitions the seed may differ."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +38,8 @@ def comparable(baseline: Arm, arm: Arm) -> Comparable:
             "both gains is in the intervals"
         )
     kin, remark = _kinship(baseline, arm)
-    return Comparable(refusal, kin, common_sd, (*notes, *([remark] if remark else []), *_settings(baseline, arm)))
+    notes += [*([remark] if remark else []), *_settings(baseline, arm), *_hooks(baseline, arm)]
+    return Comparable(refusal, kin, common_sd, tuple(notes))
 
 
 def _refusal(baseline: Arm, arm: Arm) -> str:
@@ -67,6 +73,26 @@ def _settings(baseline: Arm, arm: Arm) -> list[str]:
             values = " and ".join(f"{', '.join(sorted(values)) or 'none'} in {label}" for label, values in seen.items())
             notes.append(f"the load differs: {name} is {values}")
     return notes
+
+
+def _hooks(baseline: Arm, arm: Arm) -> list[str]:
+    """What hooks cost cancels only where both arms bear the same ones."""
+    here, there = ({_hooked(run) for run in each.runs} for each in (baseline, arm))
+    if here == there:
+        return []
+    said = " and ".join(f"{'; '.join(sorted(each))} in {label}" for each, label in ((here, baseline.label), (there, arm.label)))
+    return [f"the hooks differ, and so does what they cost: {said}"]
+
+
+def _hooked(run: Summary) -> str:
+    settings: Mapping[str, Any] = run.run.node.begin.get("settings", {})
+    stamps = settings.get("stamps")
+    parts = [f"stamps {stamps.get('mode')} by {stamps.get('by')}"] if isinstance(stamps, Mapping) else ["no word of stamps"]
+    for name in _HOOKS:
+        value = settings.get(name)
+        times = value.get("times", 1) if isinstance(value, Mapping) else value
+        parts += [f"{name} {times}"] if value else []
+    return ", ".join(parts)
 
 
 def _values(runs: tuple[Summary, ...], name: str) -> set[str]:
