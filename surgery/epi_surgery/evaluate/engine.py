@@ -47,3 +47,9 @@ def log_softmax(logits: Floats) -> Floats:
     """Over the last axis, in float32."""
     shifted = logits - logits.max(axis=-1, keepdims=True)
     return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True)), dtype=np.float32)
+
+
+def log_sum_exp(row: Floats) -> float:
+    """What log-softmax takes off each of a row's logits."""
+    top = row.max()
+    return float(top + np.log(np.exp(row - top).sum()))

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from epi_surgery.engine_child import EngineError, quiet_log
-from epi_surgery.evaluate.engine import log_softmax
+from epi_surgery.evaluate.engine import log_sum_exp
 
 _TOKEN_NULL = -1
 
@@ -71,14 +71,17 @@ class Session:
         """Log-probabilities of the nodes' tokens, or the logits behind the nodes."""
         nodes, parents = request["nodes"], request["parents"]
         if request["what"] == "logits":
-            return self._decode(request, nodes)
-        sources = sorted({parents[node] for node in nodes})
-        row = {source: i for i, source in enumerate(sources)}
-        log_probs = log_softmax(self._decode(request, sources))
-        return log_probs[[row[parents[node]] for node in nodes], [request["tokens"][node] for node in nodes]]
+            rows = self._decode(request, set(nodes))
+            return np.stack([rows[node] for node in nodes])
+        rows = self._decode(request, {parents[node] for node in nodes})
+        # Row by row each stays in the processor's cache; all together they are tens of megabytes, several times over.
+        norms = {source: log_sum_exp(row) for source, row in rows.items()}
+        found = [rows[parents[node]][request["tokens"][node]] - norms[parents[node]] for node in nodes]
+        return np.array(found, dtype=np.float32)
 
-    def _decode(self, request: dict[str, Any], wanted: list[int]) -> npt.NDArray[np.float32]:
-        batch, outputs = self._batch, set(wanted)
+    def _decode(self, request: dict[str, Any], outputs: set[int]) -> dict[int, npt.NDArray[np.float32]]:
+        """The logits behind each of the nodes, in the engine's memory: good until the next call."""
+        batch = self._batch
         batch.n_tokens = len(request["tokens"])
         for node, (token, depth, owners) in enumerate(zip(request["tokens"], request["depths"], request["owners"], strict=True)):
             batch.token[node], batch.pos[node], batch.logits[node] = token, depth, node in outputs
@@ -91,8 +94,7 @@ class Session:
             raise EngineError(f"llama.cpp could not decode a batch of {batch.n_tokens} tokens (status {status})")
         # Outputs lie in the order of the batch, whatever the order they are wanted in.
         rows = np.ctypeslib.as_array(self._lib.llama_get_logits(self._context), (len(outputs), self._n_vocab))
-        place = {node: i for i, node in enumerate(sorted(outputs))}
-        return np.asarray(rows[[place[node] for node in wanted]], dtype=np.float32)
+        return dict(zip(sorted(outputs), rows, strict=True))
 
 
 def main() -> None:
