@@ -297,3 +297,8 @@ def test_overhead_compares_every_kind_of_stamps(smollm2: Path) -> None:
     assert {"abort in Python", "eval in Python"} <= set(names)
     assert all(arm["wall"]["low"] <= arm["wall"]["median"] <= arm["wall"]["high"] for arm in result["arms"])
     assert result["arms"][0]["wall"] == {"median": 1.0, "low": 1.0, "high": 1.0, "interval": None}
+    spans = result["spans_per_token"]
+    assert (spans["tokens only"], spans["abort in Python"], spans["eval in Python"], result["spans_lost"]) == (1, 63, 63, 0)
+    done = hookrun("overhead", "--model", smollm2, "--threads", 1, "--rounds", 2, "--tokens", 1, "--stamps", "off")
+    rows = [line.split()[0] for line in done.stdout.splitlines()[2:]]
+    assert rows == ["nothing", "nothing,", "tokens", "0"], done.stdout

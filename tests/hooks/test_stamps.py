@@ -161,3 +161,22 @@ def test_a_python_stamp_is_taken_at_the_watched_call() -> None:
     assert (stamper.calls, stamper.stored) == (8, 2)
     for stamp, call in zip(times, (2, 5), strict=False):
         assert before[call] <= stamp < before[call + 1]
+
+
+def test_a_caller_that_holds_the_gil_is_counted_and_stopped_like_any_other() -> None:
+    """PyObject_IsTrue stands in for a callback: what it is called with answers false, until it is told to stop."""
+    times = array("q", bytes(8 * 8))
+    stamper = PythonStamper(times)
+    stamper.watch((1, 3))
+    address, data = stamper.holding_op
+    holding = ctypes.PYFUNCTYPE(ctypes.c_bool, ctypes.c_void_p)(address)
+    before = now_ns()
+    assert [holding(data) for _ in range(4)] == [False] * 4
+    assert call_op(stamper, 4) == [False] * 4  # both ways lead through the same computation
+    assert (stamper.calls, stamper.stored) == (8, 4)
+    assert before <= times[0] <= times[1] <= times[2] <= times[3] <= now_ns()
+    stamper.stop = 1
+    assert holding(data) is True
+    assert call_op(stamper, 1) == [True]
+    stamper.stop = 0
+    assert holding(data) is False

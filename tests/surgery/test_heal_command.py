@@ -16,6 +16,8 @@ from epi_surgery.cli import main
 from epi_surgery.heal.written import storable
 from epi_surgery.model import load
 from epi_surgery.model.load import Loaded
+from epi_surgery.model.source import Source
+from epi_surgery.model.tokens import tokenizer_of
 from epi_surgery.tensor import block_size
 
 TOKENS = ("--tokens", 1280, "--window", 32)
@@ -132,3 +134,13 @@ def test_what_can_be_stored_divides_the_row(kind, n):
     found = storable(kind, row)
     assert row % block_size(found) == 0
     assert found == kind or found in (Kind.Q8_0, Kind.F16)
+
+
+def test_a_cut_file_has_its_models_tokens(pico, tmp_path):
+    model = pico()
+    made = cut(model, tmp_path, "--layout", "groups")
+    assert bytes(gguf.GGUFReader(made).fields["general.architecture"].parts[-1]) == b"deci"
+    before, after = (tokenizer_of(Source(path, None)) for path in (model, made))
+    text = "It's 12 o'clock, they said."
+    assert after(text)["input_ids"] == before(text)["input_ids"] != []
+    assert after.bos_token_id == before.bos_token_id

@@ -45,7 +45,8 @@ def add_context_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--ctx", type=whole(1), metavar="C", help="tokens of context (as many as needed)")
     batch = group.add_argument("--batch", type=whole(1), default=BATCH_TOKENS, metavar="B")
     batch.help = f"tokens of prompt per computation ({BATCH_TOKENS})"
-    group.add_argument("--parallel", type=whole(1), default=1, metavar="P", help="sequences computed side by side (1)")
+    parallel = group.add_argument("--parallel", type=whole(1), default=1, metavar="P")
+    parallel.help = "sequences computed side by side: so many prompts at a time, or a single one in all of them (1)"
     group.add_argument("--cache-type-k", choices=CACHE_TYPES, default="f16", help="type that keys are kept in (f16)")
     group.add_argument("--cache-type-v", choices=CACHE_TYPES, default="f16", help="type that values are kept in (f16)")
     group.add_argument("--flash-attn", choices=FLASH_ATTENTION, default="auto", help="flash attention (auto)")

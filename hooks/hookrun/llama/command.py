@@ -16,6 +16,7 @@ from .loading import engine_version, set_wait_policy
 _EXAMPLE = """examples:
   hookrun llama --model m.gguf --prompt "The capital of France is" --tokens 64 --repeat 5 --warmup 1 --idle 5
   hookrun llama --model m.gguf --prompt-file prompts/ --chat --stop-at-eos --settle --load-pattern 1
+  hookrun llama --model m.gguf --prompt-file prompts/ --parallel 4 --tokens 64
   hookrun llama --model m.gguf --prompt "Hello" --rpc 192.168.7.2:50052,192.168.7.3:50052
 """
 

@@ -22,7 +22,7 @@ from .model import open_model
 from .settings import ContextSettings
 from .tracer import Stamps
 
-TOKENS = 8
+TOKENS = 16
 """Per round; about as many as a small model decodes until their spans are written."""
 _EXAMPLE = """examples:
   hookrun overhead --model m.gguf --threads 1 --rounds 200
@@ -42,7 +42,7 @@ def add_parser(commands: Any) -> None:
     )
     add_model_arguments(parser)
     parser.add_argument("--rounds", type=whole(2), default=100, metavar="N", help="rounds (100)")
-    parser.add_argument("--tokens", type=whole(1), metavar="N", help="tokens per round and kind of stamps (8; torch: 1)")
+    parser.add_argument("--tokens", type=whole(1), metavar="N", help="tokens per round and kind of stamps (16; torch: 1)")
     parser.add_argument("--seed", type=whole(0), default=1, metavar="N", help="of the order within the rounds (1)")
     parser.add_argument("--stamps", choices=list(Stamps), help="this kind of stamps only (all)")
     parser.add_argument("--torch", action="store_true", help="measure the hooks in PyTorch; then MODEL may also be a folder")

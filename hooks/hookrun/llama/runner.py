@@ -17,7 +17,7 @@ from .instrument import Instrument
 from .settings import BATCH_TOKENS, Row
 
 PREFILL, DECODE = KIND["prefill"], KIND["decode"]
-HOLD_NS = 200_000_000
+HOLD_NS = 400_000_000
 """Time of computations whose spans may wait to be written."""
 MOST_HELD = 64
 """Tokens that wait at most: their stamps have to find room in the stamper's array."""

@@ -32,6 +32,7 @@ def add_parser(commands: Any) -> None:
     """Add the command to the command line."""
     parser = commands.add_parser(
         NAME,
+        prog="hookrun",  # the word is hardly ever written
         help="run any program, and measure the models it calls (the word may be left out)",
         usage="hookrun [options] -- program [arguments]",
         description="Runs a program unchanged, and notes when requests, tokens and layers of its PyTorch or llama.cpp model ran.",

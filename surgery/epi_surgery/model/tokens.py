@@ -6,10 +6,11 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from transformers import AutoTokenizer, PreTrainedTokenizerBase
+from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 from transformers.utils import logging as transformers_logging
 
 from epi_surgery.errors import SurgeryError
+from epi_surgery.gguf_file import GgufFile
 from epi_surgery.model.load import Loaded
 from epi_surgery.model.source import Source
 
@@ -28,10 +29,17 @@ def tokenizer_of(source: Source) -> PreTrainedTokenizerBase:
     transformers_logging.set_verbosity_error()
     try:
         if source.is_gguf:
-            return AutoTokenizer.from_pretrained(source.path.parent, gguf_file=source.path.name, local_files_only=True)
+            return _gguf_tokenizer(source.path)
         return AutoTokenizer.from_pretrained(source.path, local_files_only=True)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise SurgeryError(f"{source.path}: its tokenizer cannot be loaded: {str(error).strip().splitlines()[0]}") from error
+
+
+def _gguf_tokenizer(path: Path) -> PreTrainedTokenizerBase:
+    # transformers has no model `deci`, which is what a cut file may be; for its tokens none is needed.
+    with GgufFile(path) as file:
+        reader = PreTrainedTokenizerFast if file.text("general.architecture") == "deci" else AutoTokenizer
+    return reader.from_pretrained(path.parent, gguf_file=path.name, local_files_only=True)
 
 
 def read_text(path: Path) -> str:
