@@ -68,7 +68,7 @@ bench-report: $(VENV)/.tests
 	$(BIN)/python tests/bench/report_scale.py --hours 0.1 --hours 1
 
 bench-overhead: $(VENV)/.rooms
-	$(BIN)/hookrun overhead --threads 1 --rounds 300 --model $(MODEL)
+	$(BIN)/hookrun overhead --threads 1 --rounds 250 --stamps abort --model $(MODEL)
 	$(BIN)/hookrun overhead --threads 1 --rounds 300 --torch --model $(MODEL)
 
 bench-endurance: $(VENV)/.tests
