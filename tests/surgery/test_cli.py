@@ -7,13 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 
-from epi_surgery.cli import COMMANDS, main
-
-
-def run(*words):
-    return CliRunner().invoke(main, [str(word) for word in words])
+from epi_surgery.cli import COMMANDS
+from fakes.surgery_command import refused, run
 
 
 def planned(model, out, *words):
@@ -49,13 +45,6 @@ def test_show_draws_what_was_removed(pico_once, tmp_path):
     text = run("show", out).output
     assert "cut from" in text and "6 query heads on 3 KV heads" in text and ". ." in text
     assert "8 query heads on 4 KV heads" in run("show", pico_once).output
-
-
-def refused(result, *words):
-    assert result.exit_code == 1, result.output
-    assert result.output.startswith("Error: ") and result.output.count("\n") == 1
-    for word in words:
-        assert word in result.output
 
 
 def test_refusals_are_one_sentence(pico, pico_once, tmp_path):

@@ -6,11 +6,9 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from epi_surgery.cli import main
 from epi_surgery.errors import SurgeryError
 from epi_surgery.evaluate.accuracy import judge
 from epi_surgery.evaluate.blimp import MinimalPair, read_blimp, tally
@@ -20,6 +18,7 @@ from epi_surgery.evaluate.interval import mean_interval, wilson
 from epi_surgery.evaluate.llama_engine import LlamaEngine
 from epi_surgery.evaluate.perplexity import Windows, divergence, perplexity
 from epi_surgery.evaluate.prefix_tree import ROOT, grow, pack
+from fakes.surgery_command import run
 
 sentences = st.lists(st.lists(st.integers(0, 4), min_size=1, max_size=7), min_size=1, max_size=12)
 
@@ -201,10 +200,6 @@ def test_a_file_that_is_not_blimp_is_named_with_its_line(blimp, text):
     (blimp / "two.jsonl").write_text("\n" + text + "\n")
     with pytest.raises(SurgeryError, match=r"two\.jsonl, line 2: "):
         read_blimp(blimp)
-
-
-def run(*words):
-    return CliRunner().invoke(main, [str(word) for word in words])
 
 
 @pytest.mark.usefixtures("engine")

@@ -6,32 +6,20 @@ import gguf
 import numpy as np
 import pytest
 import torch
-from click.testing import CliRunner
 from gguf import GGMLQuantizationType as Kind
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 
-from epi_surgery.cli import main
 from epi_surgery.heal.written import storable
 from epi_surgery.model import load
 from epi_surgery.model.load import Loaded
 from epi_surgery.model.source import Source
 from epi_surgery.model.tokens import tokenizer_of
 from epi_surgery.tensor import block_size
+from fakes.surgery_command import refused, run
 
 TOKENS = ("--tokens", 1280, "--window", 32)
-
-
-def run(*words):
-    return CliRunner().invoke(main, [str(word) for word in words])
-
-
-def refused(result, *words):
-    assert result.exit_code == 1, result.output
-    assert result.output.startswith("Error: ") and result.output.count("\n") == 1
-    for word in words:
-        assert word in result.output
 
 
 def cut(model, folder, *words, name="cut.gguf"):

@@ -5,28 +5,16 @@ import json
 import sys
 
 import pytest
-from click.testing import CliRunner
 
-from epi_surgery.cli import main
 from epi_surgery.commands.rank import layer_ranges
 from epi_surgery.errors import SurgeryError
 from epi_surgery.rank import names
 from epi_surgery.rank.order import flat, lowest
 from epi_surgery.score_file import read_scores
 from fakes.pico_folder import write_folder
+from fakes.surgery_command import refused, run
 
 SIZES = ("--tokens", 64, "--window", 16)
-
-
-def run(*words):
-    return CliRunner().invoke(main, [str(word) for word in words])
-
-
-def refused(result, *words):
-    assert result.exit_code == 1, result.output
-    assert result.output.startswith("Error: ") and result.output.count("\n") == 1
-    for word in words:
-        assert word in result.output
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,6 @@ import errno
 import json
 
 import pytest
-from click.testing import CliRunner
 
 torch = pytest.importorskip("torch")
 
@@ -13,7 +12,6 @@ from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
 from transformers import AutoConfig, AutoModelForCausalLM  # noqa: E402
 
 import epi_surgery  # noqa: E402
-from epi_surgery.cli import main  # noqa: E402
 from epi_surgery.errors import SurgeryError  # noqa: E402
 from epi_surgery.gqa import LayerHeads, all_heads, keep_any  # noqa: E402
 from epi_surgery.model.attention import attention_layers  # noqa: E402
@@ -21,6 +19,7 @@ from epi_surgery.model.gates import masked  # noqa: E402
 from epi_surgery.torch_cut.attention import GroupedAttention  # noqa: E402
 from epi_surgery.torch_cut.cutting import cut_model, kept_groups, uncut  # noqa: E402
 from epi_surgery.torch_cut.projection import projection  # noqa: E402
+from fakes.surgery_command import run  # noqa: E402
 
 FAMILIES = {"llama": {}, "mistral": {"sliding_window": None}, "qwen2": {}, "qwen3": {"head_dim": 16}}
 FAMILIES["smollm3"] = {"no_rope_layers": [1, 0, 1, 0], "pad_token_id": 0}
@@ -110,10 +109,6 @@ def test_one_row_of_bfloat16_takes_a_shorter_way_to_the_same_result(bias):
     with Counting() as counting:
         same(torch.randn(1, 1, 96, dtype=torch.bfloat16))
     assert not any("mm" in name for name in counting.names)
-
-
-def run(*words):
-    return CliRunner().invoke(main, [str(word) for word in words])
 
 
 def planned(donor, tmp_path, *words):
