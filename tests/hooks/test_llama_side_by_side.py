@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +11,6 @@ from hypothesis import strategies as st
 from hookrun.errors import HookrunError
 from hookrun.llama import Runner, Workload
 from hookrun.llama.instrument import instrument
-from hookrun.llama.loading import load_engine, set_wait_policy
 from hookrun.llama.settings import ContextSettings
 from hookrun.llama.tracer import Stamps
 from hookrun.sending.ring import SpanRing
@@ -23,14 +20,6 @@ from .span_rows import spans
 pytest.importorskip("llama_cpp")
 side_by_side = pytest.importorskip("hookrun.llama.side_by_side")
 LAYERS = 30
-
-
-@pytest.fixture(scope="module")
-def engine(smollm2: Path) -> Iterator[Any]:
-    set_wait_policy()
-    engine, _warnings = load_engine(smollm2, "auto")
-    yield engine
-    engine.close()
 
 
 def test_sequences_side_by_side_say_the_same_and_count_all_of_them(engine: Any) -> None:

@@ -42,11 +42,13 @@ class Repeater:
     def _again(self, back: Callable[[], None], forth: Callable[[], None], compute: Callable[[], Any], layer: int) -> None:
         """Nothing inside a repetition is stamped but its half, and its failure must not be the program's."""
         live = self._live
-        layers, halves, now = live.layers, live.halves, live.now
+        layers, halves = live.layers, live.halves
         second = {key: number + REPEATED for key, number in halves.items() if number == layer} if self._halves else {}
+        if live.alone and not second:
+            return  # a layer without attention has no half to repeat alone
         live.layers, live.halves = {}, second
         try:
-            for _ in range(self._times if second or not live.alone else 0):
+            for _ in range(self._times):
                 back()
                 if live.alone:
                     self._first_half(compute, layer)
@@ -57,7 +59,7 @@ class Repeater:
             self._give_up(f"{type(error).__name__}: {error}")
         finally:
             forth()
-            live.layers, live.halves, live.now = layers, halves, now
+            live.layers, live.halves = layers, halves
 
     def _first_half(self, compute: Callable[[], Any], layer: int) -> None:
         """Compute until the second half asks for its stamp; the time is taken there, as it is for every attention half."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
@@ -56,15 +57,20 @@ def age_of(design: LayerDesign, watts: np.ndarray, noise: Callable[[Rows, np.nda
         return Age()
     white = whiten(noise(rows, watts), np.column_stack([rows.response, *(seconds @ watts for seconds in rows.ages)]))
     gram = white.T @ white
-    centres_s, widths_s = (grid.ravel() for grid in np.meshgrid(_CENTRES_S, _WIDTHS_S))
-    weights = _weights(centres_s, widths_s)
+    both, weights = _every_age()
     misfit = np.einsum("ki,ij,kj->k", weights, gram[1:, 1:], weights) - 2 * weights @ gram[1:, 0]
-    misfit += (centres_s / max(design.lag_sd_s, _LEAST_SD_S)) ** 2
+    misfit += (both[0] / max(design.lag_sd_s, _LEAST_SD_S)) ** 2
     likely = np.exp((misfit.min() - misfit) / 2)
     likely /= likely.sum()
-    both = np.stack([centres_s, widths_s])
     centre_s, width_s = both @ likely
     return Age(float(centre_s), float(width_s), np.cov(both, aweights=likely, ddof=0))
+
+
+@cache
+def _every_age() -> tuple[np.ndarray, np.ndarray]:
+    """Centres and widths (2, n) of all ages that are tried, and the weights (n, ages) of each; the same in every fit."""
+    both = np.stack([grid.ravel() for grid in np.meshgrid(_CENTRES_S, _WIDTHS_S)])
+    return both, _weights(*both)
 
 
 def _weights(centres_s: np.ndarray, widths_s: np.ndarray) -> np.ndarray:

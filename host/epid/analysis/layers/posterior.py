@@ -15,12 +15,11 @@ from .prior import PRIOR_SD, Kinds, Prior, Rest, spreads
 @dataclass(frozen=True, slots=True)
 class Posterior:
     """`watts` (n + 2,) with their `covariance`; `promise` (n, n): the covariance of the units' watts that the design alone comes
-    to, before any response is seen; `spread`: relative spread of the units' watts."""
+    to, before any response is seen."""
 
     watts: np.ndarray
     covariance: np.ndarray
     promise: np.ndarray
-    spread: float
 
 
 def posterior(normal: Normal, kinds: Kinds, common_w: float, rest: Rest) -> Posterior:
@@ -35,7 +34,7 @@ def posterior(normal: Normal, kinds: Kinds, common_w: float, rest: Rest) -> Post
         for w, each in zip(weight, tried, strict=True)
     )
     promise = gate[: len(kinds), : len(kinds)] * inflation
-    return Posterior(np.asarray(watts), np.asarray(covariance), promise, float(weight @ spreads()[0]))
+    return Posterior(np.asarray(watts), np.asarray(covariance), promise)
 
 
 @dataclass(frozen=True, slots=True)
