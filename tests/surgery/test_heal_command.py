@@ -91,6 +91,27 @@ def test_healing_that_makes_it_worse_writes_nothing(pico, tmp_path):
     assert not (tmp_path / "h.gguf").exists() and not list(tmp_path.glob(".*"))
 
 
+def test_every_step_has_a_window_of_its_own(pico, tmp_path, monkeypatch):
+    seen = []
+
+    def record(dense, pupil, windows, names, plan, advance):
+        seen.append(windows)
+        return {name: pupil.model.get_parameter(name).data for name in names}
+
+    model = with_twins(pico(tied=False))
+    made, text = cut(model, tmp_path, "--layout", "balanced"), tmp_path / "text.txt"
+    text.write_text(" ".join(str(number) for number in range(9000)))
+    monkeypatch.setattr("epi_surgery.heal.task.distil", record)
+    words = ("--text", text, "--text", text, "--tokens", 1312, "--window", 32, "--strength", 0.1, "--out", tmp_path / "h.gguf")
+    for steps in (1, 2, 5):
+        result = run("heal", model, made, *words, "--distil", steps, "--force")
+        assert result.exit_code == 0, result.output
+        assert len(seen[-1]) >= steps
+        # Both texts are the same file, so every window is there twice.
+        assert len(seen[-1].unique(dim=0)) >= steps / 2
+    refused(run("heal", model, made, *words, "--distil", 10_000, "--force"), "too few", "steps")
+
+
 def test_wrong_pairs_are_refused(pico, tmp_path):
     model, other = pico(), pico("other.gguf", seed=2)
     made, out = cut(model, tmp_path), tmp_path / "h.gguf"

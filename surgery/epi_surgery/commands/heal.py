@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 @click.option("--seed", type=int, default=0, show_default=True, help="Which windows are drawn.")
 @click.option("--strength", type=float, default=0.01, show_default=True, help="Pull towards the weights as they are.")
 @click.option("--feed-forward", is_flag=True, help="Re-solve the feed-forward's down projections too.")
-@click.option("--distil", type=click.IntRange(0), default=0, metavar="STEPS", help="Then train so many steps towards ORIGINAL.")
+@click.option(
+    "--distil", type=click.IntRange(0), default=0, metavar="STEPS", help="Then train towards ORIGINAL, a fresh window each step."
+)
 @click.option("--rate", type=float, default=1e-4, show_default=True, help="Adam's learning rate in these steps; it falls to 0.")
 @click.option("--dtype", type=click.Choice(["float32", "bfloat16"]), default="float32", show_default=True, help="Of these steps.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="What to write, of the kind that CUT is.")

@@ -35,7 +35,8 @@ def distil(
     """Train the named weights of the cut model in place; returns them by name. `advance` is called once per step."""
     weights = {name: cut.model.get_parameter(name) for name in names}
     with _trainable(list(weights.values())) as parameters:
-        optimiser = torch.optim.Adam(parameters, lr=plan.rate)
+        # Fused: a quarter of a step's time went into Adam's separate passes over the weights.
+        optimiser = torch.optim.Adam(parameters, lr=plan.rate, fused=True)
         slower = torch.optim.lr_scheduler.LinearLR(optimiser, 1.0, 0.0, max(1, plan.steps))
         for step in range(plan.steps):
             optimiser.zero_grad()

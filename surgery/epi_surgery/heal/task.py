@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -52,14 +52,17 @@ def heal_model(
     with open_patient(cut) as patient:
         _check_parent(patient, cut, original, cache, bar)
         dense, pupil = load(original, progress=bar), patient.load(cut, bar)
-        windows, texts = calibrate(dense, wanted)
-        teaching, judging = _divided(windows)
+        steps = treatment.distillation.steps
+        # Every text gives equally many windows, so a few may be lost to rounding.
+        more = (steps + len(wanted.texts)) * wanted.window if steps else 0
+        windows, texts = calibrate(dense, replace(wanted, tokens=wanted.tokens + more))
+        teaching, judging, lessons = _divided(windows, wanted.tokens // wanted.window)
         uncut, before = _perplexity(dense, judging), _perplexity(pupil, judging)
         with bar("healing", dense.model.config.num_hidden_layers) as advance:
             changed = heal(dense, pupil, teaching, treatment.healing, advance)
-        if treatment.distillation.steps:
-            with bar("distilling", treatment.distillation.steps) as advance:
-                changed = distil(dense, pupil, teaching, list(changed), treatment.distillation, advance)
+        if steps:
+            with bar("distilling", steps) as advance:
+                changed = distil(dense, pupil, lessons, list(changed), treatment.distillation, advance)
         record: dict[str, Any] = {"texts": texts, "tokens": teaching.numel(), "window": wanted.window, "seed": wanted.seed}
         with patient.place(out) as part:
             requantised = patient.write(part, changed, record | asdict(treatment), bar)
@@ -79,13 +82,14 @@ def _check_parent(patient: Patient, cut: Path, original: Path, cache: Path | Non
         raise SurgeryError(f"{cut}: was cut from a model with sha256 {parent[:12]}…, not from {original} ({found.sha256[:12]}…)")
 
 
-def _divided(windows: Tensor) -> Sequence[Tensor]:
-    """Windows to heal on and others to judge by, drawn from all over."""
-    n_healing = int(len(windows) * _HEALING_SHARE)
-    if n_healing == 0 or n_healing == len(windows):
-        raise SurgeryError(f"{windows.numel():,} tokens are too few to heal on some and judge by others; raise --tokens")
+def _divided(windows: Tensor, n: int) -> Sequence[Tensor]:
+    """Of n windows those to heal on and others to judge by, and what is left to distil on; each drawn from all over."""
+    n = min(n, len(windows))
+    n_healing = int(n * _HEALING_SHARE)
+    if n_healing == 0 or n_healing == n:
+        raise SurgeryError(f"{n * windows.shape[1]:,} tokens are too few to heal on some and judge by others; raise --tokens")
     mixed = windows[torch.randperm(len(windows), generator=torch.Generator().manual_seed(0))]
-    return mixed[:n_healing], mixed[n_healing:]
+    return mixed[:n_healing], mixed[n_healing:n], mixed[n:]
 
 
 def _perplexity(loaded: Loaded, windows: Tensor) -> float:

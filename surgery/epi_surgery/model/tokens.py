@@ -71,7 +71,7 @@ def draw_windows(ids: Tensor, n_tokens: int, window: int, seed: int, name: str) 
     if wanted > there:
         raise SurgeryError(
             f"{name}: the text has {len(ids):,} tokens, too few for {wanted} windows of {window}; "
-            "give a longer text, fewer --tokens or a smaller --window"
+            "give a longer text, or ask for fewer tokens (or steps) or a smaller --window"
         )
     places = torch.randperm(there, generator=torch.Generator().manual_seed(seed))[:wanted].sort().values
     return ids[: there * window].view(there, window)[places]
