@@ -8,7 +8,9 @@ from epi_surgery import __version__
 from epi_surgery.errors import SurgeryError
 
 # In the order of the help; imported only when asked for, since a cut takes little longer than its imports.
-COMMANDS = {name: name for name in ("show", "rank", "scores", "plan", "cut", "matrix", "probe", "export", "heal", "bench")}
+COMMANDS = {
+    name: name for name in ("show", "rank", "scores", "plan", "refine", "cut", "matrix", "probe", "export", "heal", "bench")
+}
 COMMANDS["eval"] = "evaluate"  # the function, lest it hide Python's own
 TORCH_SIDE = ("torch", "transformers", "safetensors", "accelerate", "matplotlib")
 

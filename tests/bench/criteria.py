@@ -59,7 +59,14 @@ def settings(options: argparse.Namespace) -> Iterator[Setting]:
     shields = list(dict.fromkeys([(), tuple(options.protect)]))
     for choice in product(options.seeds, options.criteria, options.layouts, options.depths, shields):
         seed, criterion, layout, depth, shield = choice
-        treatment = options.heal, options.distil, options.split, options.rate, options.pairs if options.blimp else 0
+        treatment = (
+            options.heal,
+            options.distil,
+            options.split,
+            options.rate,
+            options.pairs if options.blimp else 0,
+            options.refine,
+        )
         yield Setting(criterion, seed, layout, depth, shield, *treatment)
 
 
@@ -73,6 +80,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--criteria", nargs="+", default=CRITERIA)
     parser.add_argument("--layouts", nargs="+", default=["ragged"])
     parser.add_argument("--protect", type=int, nargs="*", default=[], help="measure each plan with these layers protected, too")
+    parser.add_argument("--refine", type=int, default=0, metavar="ROUNDS", help="exchange heads by the loss, so many rounds")
     parser.add_argument("--heal", choices=["o", "o+down"], default="", help="re-solve these projections before measuring")
     parser.add_argument("--distil", type=int, default=0, metavar="STEPS", help="and then train so many steps, 256 tokens each")
     parser.add_argument("--rate", type=float, default=1e-4, help="Adam's rate in these steps")

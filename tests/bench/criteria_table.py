@@ -18,7 +18,8 @@ class Setting:
 
     `healed` names the projections re-solved afterwards: `o`, or `o+down`; `distilled` counts the steps of training that
     follow, at this `rate` of Adam. Criterion `none` is the control: the uncut model given the same treatment. `split` is what
-    was measured on, and `pairs` how many minimal pairs of each test beside it.
+    was measured on, and `pairs` how many minimal pairs of each test beside it. `refined` is how many rounds of
+    exchanges the choice of heads went through.
     """
 
     criterion: str
@@ -31,12 +32,14 @@ class Setting:
     split: str = "held-out"
     rate: float = 1e-4
     pairs: int = 0
+    refined: int = 0
 
     @property
     def row(self) -> tuple[str, str, tuple[int, ...], str]:
         """What the table gives a line to."""
         treatment = f"{self.healed}, {self.distilled} steps at {self.rate:g}" if self.distilled else self.healed
-        return self.criterion, self.layout, self.protected, treatment
+        criterion = f"{self.criterion}, {self.refined} rounds" if self.refined else self.criterion
+        return criterion, self.layout, self.protected, treatment
 
 
 @dataclass(frozen=True)

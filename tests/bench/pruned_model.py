@@ -1,5 +1,6 @@
 """The model of the bench of criteria: its texts split, its heads ranked, and its loss with some of them silenced."""
 
+import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from epi_surgery.evaluate.accuracy import judge
 from epi_surgery.evaluate.blimp import read_blimp
 from epi_surgery.evaluate.engine import Limits
 from epi_surgery.evaluate.torch_engine import TorchEngine
-from epi_surgery.gqa import LayerHeads, all_heads
+from epi_surgery.gqa import LayerHeads, all_heads, keep_any
 from epi_surgery.heal.closed_form import Healing, heal
 from epi_surgery.heal.distil import Distillation, distil
 from epi_surgery.model import Loaded, load, masked
@@ -26,14 +27,19 @@ from epi_surgery.progress import bar
 from epi_surgery.rank.criteria import Needs, family_of, score_on_text
 from epi_surgery.rank.l0 import Training
 from epi_surgery.rank.names import GATES, SLOW
+from epi_surgery.refine.exchange import Effort, Kept
+from epi_surgery.refine.task import refine
+from epi_surgery.rules import Rules
 from epi_surgery.score_file import HeadScores, read_scores, write_scores
 from epi_surgery.scores import random_scores
 
 CALIBRATION, WINDOW = 1024, 256
 GATE_TOKENS, GATE_WINDOW = 25_600, 128
 HEALING_TOKENS = 8192
+REFINING_TOKENS = 4096
+TORCH = Rules("torch")
 # Added to the seed, so that no two draws are the same windows.
-HEALING, MEASURING = 1000, 2000
+HEALING, MEASURING, REFINING = 1000, 2000, 3000
 
 
 @dataclass(frozen=True)
@@ -89,7 +95,23 @@ class PrunedModel:
         if setting.criterion == "none":
             return [all_heads(*counts) for counts in zip(n_head, n_kv, strict=True)], 0.0
         scores, seconds = self.scores(setting.criterion, setting.seed)
-        return choose(scores, n_head, n_kv, Aim(setting.depth, setting.layout, protected=setting.protected)), seconds
+        aim = Aim(setting.depth, setting.layout, protected=setting.protected)
+        kept = choose(scores, n_head, n_kv, aim, TORCH)
+        return self._refined(kept, aim, setting, seconds) if setting.refined else (kept, seconds)
+
+    def _refined(self, kept: Kept, aim: Aim, setting: Setting, seconds: float) -> tuple[Kept, float]:
+        """After exchanges by the loss; from the folder where they were found before."""
+        name = f"{setting.criterion}-{setting.seed}-{setting.layout}-{setting.depth:g}-{setting.refined}-rounds.kept"
+        path = self._folder / name
+        if not path.exists():
+            started = time.perf_counter()
+            windows = self._windows(REFINING_TOKENS, WINDOW, setting.seed + REFINING)
+            found = refine(self._fast, kept, aim, TORCH, windows, Effort(setting.refined), bar)
+            seconds += time.perf_counter() - started
+            path.write_text(json.dumps({"query": [layer.query for layer in found.kept], "seconds": seconds}))
+        body = json.loads(path.read_text())
+        shapes = zip(body["query"], self._exact.n_head, self._exact.n_kv, strict=True)
+        return tuple(keep_any(*shape) for shape in shapes), body["seconds"]
 
     def _dense_losses(self, setting: Setting, windows: Sequence[torch.Tensor]) -> tuple[float, ...]:
         key = setting.split, setting.seed

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from epi_surgery.commands.offloading import offload_of, offload_options
 from epi_surgery.errors import SurgeryError
 from epi_surgery.hashing import default_cache
 from epi_surgery.output import check_target
@@ -13,8 +14,6 @@ from epi_surgery.progress import bar
 from epi_surgery.rank import names
 from epi_surgery.score_file import HeadScores, scores_json, write_scores
 from epi_surgery.table import aligned
-
-_GIB = 1 << 30
 
 
 @click.command()
@@ -30,10 +29,7 @@ _GIB = 1 << 30
 @click.option("--dtype", type=click.Choice(["float32", "bfloat16"]), default="float32", show_default=True, help="Arithmetic.")
 @click.option("--steps", type=click.IntRange(1), default=200, show_default=True, help="Training steps of l0 and l0-groups.")
 @click.option("--weight", type=float, default=0.01, show_default=True, help="What l0 pays per open head, in nats per token.")
-@click.option("--offload", type=click.Path(path_type=Path), help="Folder for layers of a model larger than the device.")
-@click.option("--device", default="cpu", show_default=True, metavar="cpu|N", help="With --offload: where layers are computed.")
-@click.option("--device-gib", type=float, default=8.0, show_default=True, help="With --offload: what that device may hold.")
-@click.option("--memory-gib", type=float, default=8.0, show_default=True, help="With --offload: what main memory may hold.")
+@offload_options
 @click.option("--figure", type=click.Path(path_type=Path), help="Also draw a heat map, as PNG or SVG by the ending.")
 @click.option("--mark", type=float, metavar="SHARE", help="In the figure: cross out this share of the heads, lowest first.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="The score file to write.")
@@ -103,25 +99,10 @@ def _ranked(model: Path, out: Path, options: dict[str, Any]) -> HeadScores:
         training=Training(steps=options["steps"], weight=options["weight"], seed=seed),
         protected=layer_ranges(options["protect"]),
         dtype=options["dtype"],
-        offload=_offload(options),
+        offload=offload_of(options),
         journal=out.with_name(out.name + ".journal") if criterion == "ablation" else None,
     )
     return rank_model(model, task, default_cache(), bar)
-
-
-def _offload(options: dict[str, Any]) -> Any:
-    from epi_surgery.model.offload import Offload
-
-    if options["offload"] is None:
-        return None
-    device = options["device"] if options["device"] == "cpu" else _device_number(options["device"])
-    return Offload(options["offload"], device, int(options["device_gib"] * _GIB), int(options["memory_gib"] * _GIB))
-
-
-def _device_number(text: str) -> int:
-    if not text.isdigit():
-        raise SurgeryError(f"--device takes cpu or the number of an accelerator, not '{text}'")
-    return int(text)
 
 
 def _check_figure(figure: Path, force: bool) -> None:

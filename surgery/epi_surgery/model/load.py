@@ -59,6 +59,13 @@ def load(path: Path, dtype: torch.dtype = torch.float32, offload: Offload | None
     return Loaded(source, model, attention_layers(model), device, offload is not None)
 
 
+def check_all_attend(loaded: Loaded) -> None:
+    """Raise SurgeryError where a layer has no attention left, so that heads cannot be counted off by layer."""
+    if 0 in loaded.n_head:
+        layer = loaded.n_head.index(0)
+        raise SurgeryError(f"{loaded.source.path}: layer {layer} has no attention to rank; rank the original model")
+
+
 def _from_folder(source: Source, dtype: torch.dtype, offload: Offload | None) -> PreTrainedModel:
     spread = offload.arguments() if offload is not None else {}
     try:

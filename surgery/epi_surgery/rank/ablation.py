@@ -12,7 +12,8 @@ from torch import Tensor
 from epi_surgery.model.attention import AttentionLayer
 from epi_surgery.model.gates import on_heads
 from epi_surgery.model.load import Loaded
-from epi_surgery.model.stepwise import embed, logits_of, run_layers, token_losses
+from epi_surgery.model.loss import loss_behind
+from epi_surgery.model.stepwise import embed, run_layers
 from epi_surgery.norms import Scores
 from epi_surgery.rank.journal import Journal
 
@@ -21,7 +22,7 @@ from epi_surgery.rank.journal import Journal
 def ablation_scores(loaded: Loaded, windows: Tensor, advance: Callable[[int], None], journal: Journal) -> Scores:
     """Rise of the mean loss per token, in nats, without each head; `advance` is called with the heads done."""
     hidden = embed(loaded, windows)
-    base = _mean_loss(loaded, run_layers(loaded, hidden), windows)
+    base = loss_behind(loaded, run_layers(loaded, hidden), windows)
     for layer in loaded.layers:
         if layer.index not in journal.rows:
             journal.note(layer.index, [loss - base for loss in _losses_without(loaded, layer, hidden, windows)])
@@ -34,7 +35,7 @@ def _losses_without(loaded: Loaded, layer: AttentionLayer, hidden: Tensor, windo
     losses = []
     for head in range(layer.n_head):
         with on_heads([layer], _silencing(head)):
-            losses.append(_mean_loss(loaded, run_layers(loaded, hidden, layer.index), windows))
+            losses.append(loss_behind(loaded, run_layers(loaded, hidden, layer.index), windows))
     return losses
 
 
@@ -45,9 +46,3 @@ def _silencing(head: int) -> Callable[[AttentionLayer, Tensor], Tensor]:
         return silenced
 
     return silence
-
-
-def _mean_loss(loaded: Loaded, hidden: Tensor, windows: Tensor) -> float:
-    # Logits window by window: those of all windows at once would be the largest thing in memory.
-    parts = [token_losses(logits_of(loaded, hidden[i : i + 1]), windows[i : i + 1]) for i in range(len(windows))]
-    return float(torch.cat(parts).double().mean())

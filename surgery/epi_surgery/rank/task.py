@@ -13,7 +13,7 @@ from epi_surgery import __version__
 from epi_surgery.architecture import architecture_of
 from epi_surgery.errors import SurgeryError
 from epi_surgery.gguf_file import GgufFile
-from epi_surgery.model.load import DTYPES, load
+from epi_surgery.model.load import DTYPES, check_all_attend, load
 from epi_surgery.model.offload import Offload
 from epi_surgery.model.source import Source, find_source, identify, n_bytes_of
 from epi_surgery.norms import Scores, norm_scores
@@ -62,8 +62,7 @@ def rank_model(path: Path, task: Task, cache: Path | None, bar: Bar) -> HeadScor
 
 def _from_text(source: Source, identity: ModelId, task: Task, bar: Bar) -> tuple[Scores, dict[str, Any]]:
     loaded = load(source.path, DTYPES[task.dtype], task.offload, bar)
-    if 0 in loaded.n_head:
-        raise SurgeryError(f"{source.path}: layer {loaded.n_head.index(0)} has no attention to rank; rank the original model")
+    check_all_attend(loaded)
     _check_protected(task.protected, len(loaded.n_head))
     windows, origin = calibrate(loaded, task.calibration)
     facts: dict[str, Any] = {
