@@ -60,9 +60,10 @@ def heal(original: Path, cut: Path, out: Path, force: bool, as_object: bool, **o
 def summary(found: "Healed") -> str:
     """The healing in a few lines."""
     ratio = found.healed / found.original
+    more = f" {found.distilled_on:,} to distil," if found.distilled_on else ""
     return aligned(
         [
-            ("tokens", f"{found.tokens:,} to heal, {found.judged_on:,} others to judge by"),
+            ("tokens", f"{found.tokens:,} to heal,{more} {found.judged_on:,} others to judge by"),
             ("perplexity", f"{found.original:.2f} uncut, {found.cut:.2f} cut, {found.healed:.2f} healed ({ratio:.3f} of uncut)"),
             ("weights", f"{len(found.changed)} re-solved"),
             ("type changed", ", ".join(found.requantised) or "none"),

@@ -29,6 +29,7 @@ class Healed:
 
     path: Path
     tokens: int
+    distilled_on: int
     judged_on: int
     original: float
     cut: float
@@ -68,7 +69,9 @@ def heal_model(
             requantised = patient.write(part, changed, record | asdict(treatment), bar)
             after = _perplexity(patient.load(part, bar), judging)
             _check_better(before, after, teaching.numel())
-    return Healed(out, teaching.numel(), judging.numel(), uncut, before, after, tuple(changed), requantised)
+    return Healed(
+        out, teaching.numel(), steps * wanted.window, judging.numel(), uncut, before, after, tuple(changed), requantised
+    )
 
 
 def _check_parent(patient: Patient, cut: Path, original: Path, cache: Path | None, bar: Bar) -> None:
