@@ -1,6 +1,6 @@
 """What a head is worth in the company of a cut: by measuring it, and by the gradient to its gate."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -10,6 +10,7 @@ from epi_surgery.model.gates import gated, mask_of, masked
 from epi_surgery.model.load import Loaded
 from epi_surgery.model.loss import loss_behind
 from epi_surgery.model.stepwise import embed, logits, run_layers, token_losses
+from epi_surgery.progress import Bar
 from epi_surgery.refine.exchange import Kept, Unit
 
 # Tokens whose gradients are squared together: long enough to be cheap, short enough for many squares.
@@ -17,10 +18,10 @@ _PIECE = 64
 
 
 class Company:
-    """Losses of a model with heads silenced, on some windows (a `Judge`); `advance` is called with the units tried."""
+    """Losses of a model with heads silenced, on some windows: a `Judge`."""
 
-    def __init__(self, loaded: Loaded, windows: Tensor, advance: Callable[[int], None]) -> None:
-        self._loaded, self._windows, self._advance = loaded, windows, advance
+    def __init__(self, loaded: Loaded, windows: Tensor, bar: Bar) -> None:
+        self._loaded, self._windows, self._bar = loaded, windows, bar
         self._embedded = embed(loaded, windows)
 
     @torch.no_grad()
@@ -55,15 +56,16 @@ class Company:
         """The loss with one unit the other way round, for each; what comes before its layer is computed once."""
         masks, found = self._masks(kept), dict[Unit, float]()
         hidden, at = self._embedded, 0
-        for unit in sorted(units, key=lambda unit: unit.layer):
-            with gated(self._loaded.layers, masks):
-                hidden, at = run_layers(self._loaded, hidden, at, unit.layer), unit.layer
-            other = masks.copy()
-            other[at] = masks[at].clone()
-            other[at][list(unit.heads)] = 1 - other[at][list(unit.heads)]
-            with gated(self._loaded.layers, other):
-                found[unit] = loss_behind(self._loaded, run_layers(self._loaded, hidden, at), self._windows)
-            self._advance(1)
+        with self._bar("trying heads", len(units)) as advance:
+            for unit in sorted(units, key=lambda unit: unit.layer):
+                with gated(self._loaded.layers, masks):
+                    hidden, at = run_layers(self._loaded, hidden, at, unit.layer), unit.layer
+                other = masks.copy()
+                other[at] = masks[at].clone()
+                other[at][list(unit.heads)] = 1 - other[at][list(unit.heads)]
+                with gated(self._loaded.layers, other):
+                    found[unit] = loss_behind(self._loaded, run_layers(self._loaded, hidden, at), self._windows)
+                advance(1)
         return [found[unit] for unit in units]
 
     def _masks(self, kept: Kept) -> list[Tensor]:

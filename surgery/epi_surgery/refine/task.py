@@ -66,7 +66,7 @@ def refine_plan(path: Path, plan: Plan, task: Task, cache: Path | None, bar: Bar
         shares, per_token = counts_of(model, plan.architecture, found.kept, plan.rules, plan.per_token.context)
         criterion = f"{plan.criterion}, refined by the loss on {deciding.numel():,} tokens (seed {task.calibration.seed})"
         better = replace(plan, criterion=criterion, layers=found.kept, shares=shares, per_token=per_token)
-    judge = Company(loaded, judging, lambda _: None)
+    judge = Company(loaded, judging, bar)
     uncut = tuple(all_heads(*counts) for counts in zip(loaded.n_head, loaded.n_kv, strict=True))
     losses = [judge.loss(kept) for kept in (uncut, plan.layers, found.kept)]
     return Outcome(better, found, deciding.numel(), judging.numel(), *losses)
@@ -79,8 +79,7 @@ def refine(loaded: Loaded, kept: Kept, aim: Aim, rules: Rules, windows: Tensor, 
     def choice(scores: Scores) -> Kept:
         return choose(scores, loaded.n_head, loaded.n_kv, aim, rules)
 
-    with bar("exchanging heads", effort.rounds * min(effort.candidates * 3 // 2, len(units))) as advance:
-        return Search(Company(loaded, windows, advance), loaded.n_head, units, choice, effort).run(kept)
+    return Search(Company(loaded, windows, bar), loaded.n_head, units, choice, effort).run(kept)
 
 
 def _divided(windows: Tensor) -> tuple[Tensor, Tensor]:
