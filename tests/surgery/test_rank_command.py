@@ -101,6 +101,28 @@ def test_scores_are_shown_compared_and_drawn_with_a_plan(pico_once, tmp_path):
     refused(run("scores", *files, "--figure", tmp_path / "n.png"), "one score file, not 2")
 
 
+def test_the_mean_of_several_seeds_is_a_score_file(pico_once, tmp_path):
+    files = [tmp_path / f"{seed}.json" for seed in range(3)]
+    for seed, file in enumerate(files):
+        run("rank", pico_once, "--criterion", "random", "--seed", seed, "--out", file)
+    assert run("scores", *files, "--mean", tmp_path / "mean.json").exit_code == 0
+    mean = read_scores(tmp_path / "mean.json")
+    every = [flat(read_scores(file).scores) for file in files]
+    assert flat(mean.scores).tolist() == pytest.approx((sum(every) / 3).tolist())
+    assert mean.criterion == "random" and [part["seed"] for part in mean.provenance["mean_of"]] == [0, 1, 2]
+    shown = run("scores", tmp_path / "mean.json")
+    assert shown.exit_code == 0 and "first to go" in shown.output
+    words = ("rank", pico_once, "--criterion", "entropy", *SIZES, "--out", files[0], "--force")
+    assert run(*words).exit_code == 0
+    assert run("scores", files[0], files[0], "--mean", tmp_path / "twice.json").exit_code == 0
+    assert read_scores(tmp_path / "twice.json").provenance["tokens"] == 128
+    refused(run("scores", *files[1:], "--mean", tmp_path / "mean.json"), "already exists")
+    refused(run("scores", files[0], "--mean", tmp_path / "m.json"), "two or more")
+    run("rank", pico_once, "--criterion", "l2", "--out", tmp_path / "l2.json")
+    refused(run("scores", files[1], tmp_path / "l2.json", "--mean", tmp_path / "m.json"), "l2, random have no scale in common")
+    assert not (tmp_path / "m.json").exists()
+
+
 def test_scores_of_two_models_are_not_compared(folder, pico_once, tmp_path):
     run("rank", folder, "--criterion", "random", "--out", tmp_path / "1.json")
     run("rank", pico_once, "--criterion", "random", "--out", tmp_path / "2.json")

@@ -5,23 +5,27 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import click
+import numpy as np
 
 from epi_surgery.commands.rank import summary
 from epi_surgery.errors import SurgeryError
 from epi_surgery.output import check_target
 from epi_surgery.plan import Plan
 from epi_surgery.plan_file import read_plan
-from epi_surgery.rank.order import spearman
-from epi_surgery.score_file import BadScores, HeadScores, check_scores_fit, read_scores
+from epi_surgery.rank.order import flat, like, spearman
+from epi_surgery.score_file import BadScores, HeadScores, check_scores_fit, read_scores, write_scores
 
 
 @click.command()
 @click.argument("files", type=click.Path(path_type=Path), nargs=-1, required=True)
 @click.option("--plan", "plan_path", type=click.Path(path_type=Path), help="Mark the heads that this plan removes.")
 @click.option("--figure", type=click.Path(path_type=Path), help="Draw the one score file as a heat map, PNG or SVG.")
-@click.option("--force", is_flag=True, help="Replace an existing figure.")
+@click.option("--mean", type=click.Path(path_type=Path), help="Write the mean of the files: one criterion, several seeds.")
+@click.option("--force", is_flag=True, help="Replace an existing figure or mean.")
 @click.option("--json", "as_object", is_flag=True, help="One JSON object instead of text.")
-def scores(files: tuple[Path, ...], plan_path: Path | None, figure: Path | None, force: bool, as_object: bool) -> None:
+def scores(
+    files: tuple[Path, ...], plan_path: Path | None, figure: Path | None, mean: Path | None, force: bool, as_object: bool
+) -> None:
     """Show one score file, or compare several of the same model by Spearman's rank correlation.
 
     Agreement with the ablation oracle does not make a criterion good: the oracle itself changes with the text. What counts
@@ -29,12 +33,16 @@ def scores(files: tuple[Path, ...], plan_path: Path | None, figure: Path | None,
 
     \b
     Example: epi-surgery scores taylor.json ablation.json
+    Example: epi-surgery scores l0-0.json l0-1.json l0-2.json --mean l0.json
     """
     found = [read_scores(file) for file in files]
     _check_same_model(found)
     removed = _removed(found[0], plan_path) if plan_path is not None else ()
     if figure is not None:
         _draw(figure, found, removed, force)
+    if mean is not None:
+        check_target(mean, force)
+        write_scores(mean, mean_of(found, files))
     if as_object:
         click.echo(json.dumps(comparison(found, files), indent=2))
     else:
@@ -51,6 +59,19 @@ def comparison(found: Sequence[HeadScores], files: Sequence[Path]) -> dict[str, 
         "files": [file.name for file in files],
         "spearman": [[None if value != value else round(value, 6) for value in row] for row in matrix],
     }
+
+
+def mean_of(found: Sequence[HeadScores], files: Sequence[Path]) -> HeadScores:
+    """Head by head the mean of one criterion's scores; raises BadScores where there are several criteria, or one file."""
+    names = {one.criterion for one in found}
+    if len(found) < 2 or len(names) > 1:
+        what = "one file has no mean" if len(found) < 2 else f"{', '.join(sorted(names))} have no scale in common"
+        raise BadScores(f"--mean takes two or more files of one criterion: {what}")
+    values = like(np.mean([flat(one.scores) for one in found], axis=0), found[0].scores)
+    origins = [{"file": file.name, **one.provenance} for file, one in zip(files, found, strict=True)]
+    tokens = [one.provenance["tokens"] for one in found if "tokens" in one.provenance]
+    provenance = {"mean_of": origins} | ({"tokens": sum(tokens)} if tokens else {})
+    return HeadScores(found[0].model, found[0].criterion, values, provenance)
 
 
 def table(found: Sequence[HeadScores]) -> str:
