@@ -1,12 +1,10 @@
 """Healing from beginning to end: original, cut model and text in, a healed model out that is shown to be better."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from epi_surgery.errors import SurgeryError
@@ -17,10 +15,7 @@ from epi_surgery.model.load import Loaded, load
 from epi_surgery.model.loss import mean_loss
 from epi_surgery.model.source import find_source, identify, n_bytes_of
 from epi_surgery.progress import Bar
-from epi_surgery.rank.calibration import Wanted, calibrate
-
-# Of the windows drawn, the share that heals; the others only judge.
-_HEALING_SHARE = 0.8
+from epi_surgery.rank.calibration import Wanted, calibrate, divided
 
 
 @dataclass(frozen=True)
@@ -57,7 +52,7 @@ def heal_model(
         # Every text gives equally many windows, so a few may be lost to rounding.
         more = (steps + len(wanted.texts)) * wanted.window if steps else 0
         windows, texts = calibrate(dense, replace(wanted, tokens=wanted.tokens + more))
-        teaching, judging, lessons = _divided(windows, wanted.tokens // wanted.window)
+        teaching, judging, lessons = divided(windows, "heal on", wanted.tokens // wanted.window)
         uncut, before = _perplexity(dense, judging), _perplexity(pupil, judging)
         with bar("healing", dense.model.config.num_hidden_layers) as advance:
             changed = heal(dense, pupil, teaching, treatment.healing, advance)
@@ -83,16 +78,6 @@ def _check_parent(patient: Patient, cut: Path, original: Path, cache: Path | Non
         found = identify(source, cache, advance)
     if found.sha256 != parent:
         raise SurgeryError(f"{cut}: was cut from a model with sha256 {parent[:12]}…, not from {original} ({found.sha256[:12]}…)")
-
-
-def _divided(windows: Tensor, n: int) -> Sequence[Tensor]:
-    """Of n windows those to heal on and others to judge by, and what is left to distil on; each drawn from all over."""
-    n = min(n, len(windows))
-    n_healing = int(n * _HEALING_SHARE)
-    if n_healing == 0 or n_healing == n:
-        raise SurgeryError(f"{n * windows.shape[1]:,} tokens are too few to heal on some and judge by others; raise --tokens")
-    mixed = windows[torch.randperm(len(windows), generator=torch.Generator().manual_seed(0))]
-    return mixed[:n_healing], mixed[n_healing:n], mixed[n:]
 
 
 def _perplexity(loaded: Loaded, windows: Tensor) -> float:

@@ -48,7 +48,7 @@ class Company:
         slopes = np.array(rows)
         n_predicted = sum(piece[:, 1:].numel() for piece in pieces)
         first, second = slopes.sum(axis=0) / n_predicted, np.square(slopes).sum(axis=0) / n_predicted
-        stays = np.array([set(unit.heads) <= set(kept[unit.layer].query) for unit in units])
+        stays = np.array([unit.stays_in(kept) for unit in units])
         return [float(value) for value in -first + np.where(stays, second / 2, 0.0)]
 
     @torch.no_grad()

@@ -27,6 +27,10 @@ class Unit:
     layer: int
     heads: tuple[int, ...]
 
+    def stays_in(self, kept: Kept) -> bool:
+        """Whether the cut keeps it."""
+        return set(self.heads) <= set(kept[self.layer].query)
+
 
 class Judge(Protocol):
     """What cuts cost, in nats per token."""
@@ -100,8 +104,8 @@ class Search:
     def _round(self, kept: Kept, loss: float) -> tuple[Kept, Round] | None:
         promise = dict(zip(self._units, self._judge.promises(kept, self._units), strict=True))
         by_promise = sorted(self._units, key=lambda unit: promise[unit])
-        gone = [unit for unit in reversed(by_promise) if not _stays(unit, kept)][: self._effort.candidates // 2]
-        stay = [unit for unit in by_promise if _stays(unit, kept)][: self._effort.candidates]
+        gone = [unit for unit in reversed(by_promise) if not unit.stays_in(kept)][: self._effort.candidates // 2]
+        stay = [unit for unit in by_promise if unit.stays_in(kept)][: self._effort.candidates]
         losses = dict(zip([*gone, *stay], self._judge.flipped(kept, [*gone, *stay]), strict=True))
         gone.sort(key=lambda unit: losses[unit])
         stay.sort(key=lambda unit: losses[unit])
@@ -135,10 +139,6 @@ class Search:
             for head in unit.heads:
                 scores[unit.layer][head] += weight * value
         return tuple(tuple(row) for row in scores)
-
-
-def _stays(unit: Unit, kept: Kept) -> bool:
-    return set(unit.heads) <= set(kept[unit.layer].query)
 
 
 def _sizes(most: int) -> list[int]:

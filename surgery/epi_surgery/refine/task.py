@@ -3,7 +3,6 @@
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from epi_surgery.aim import Aim
@@ -17,13 +16,10 @@ from epi_surgery.norms import Scores
 from epi_surgery.open_model import identify_model, open_model
 from epi_surgery.plan import Plan, check_same_model
 from epi_surgery.progress import Bar
-from epi_surgery.rank.calibration import Wanted, calibrate
+from epi_surgery.rank.calibration import Wanted, calibrate, divided
 from epi_surgery.refine.company import Company
 from epi_surgery.refine.exchange import Effort, Kept, Refined, Search, units_of
 from epi_surgery.rules import Rules
-
-# Of the windows drawn, the share that decides; the others only judge.
-_DECIDING_SHARE = 0.8
 
 
 @dataclass(frozen=True)
@@ -56,7 +52,7 @@ def refine_plan(path: Path, plan: Plan, task: Task, cache: Path | None, bar: Bar
         loaded = load(path, DTYPES[task.dtype], task.offload, bar)
         check_all_attend(loaded)
         windows, _ = calibrate(loaded, task.calibration)
-        deciding, judging = _divided(windows)
+        deciding, judging, _ = divided(windows, "decide by")
         found = refine(loaded, plan.layers, plan.aim, plan.rules, deciding, task.effort, bar)
         if not found.rounds:
             raise SurgeryError(
@@ -80,12 +76,3 @@ def refine(loaded: Loaded, kept: Kept, aim: Aim, rules: Rules, windows: Tensor, 
         return choose(scores, loaded.n_head, loaded.n_kv, aim, rules)
 
     return Search(Company(loaded, windows, bar), loaded.n_head, units, choice, effort).run(kept)
-
-
-def _divided(windows: Tensor) -> tuple[Tensor, Tensor]:
-    """Windows to decide by and others to judge by, drawn from all over."""
-    mixed = windows[torch.randperm(len(windows), generator=torch.Generator().manual_seed(0))]
-    n = int(len(mixed) * _DECIDING_SHARE)
-    if n == 0 or n == len(mixed):
-        raise SurgeryError(f"{windows.numel():,} tokens are too few to decide by some and judge by others; raise --tokens")
-    return mixed[:n], mixed[n:]
